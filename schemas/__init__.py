@@ -1,0 +1,1 @@
+"""The words: what goes over the wire, and the registry of topics. Imports nothing of ours."""
