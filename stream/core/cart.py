@@ -1,0 +1,220 @@
+"""Carts, kept per cart and item, in the order of event time whatever the order of arrival.
+
+A line remembers its additions until a removal or a purchase *of later event time* covers them. So the cart is a
+function of the set of facts: a late addition neither revives what was bought nor is lost, and a purchase clears only
+what it covers.
+
+Bounds, so that one customer cannot grow without limit: ``MAX_CARTS`` carts, ``MAX_LINES`` items of a cart and
+``MAX_ENTRIES`` additions of an item; past them the oldest are folded together or forgotten. At all bounds at
+once, with the longest product ids, a record has 570 KB: below the batch size of the state topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+#: The cart of events that name none.
+DEFAULT_CART = ""
+#: Not a cart: what purchases that name no cart have covered, for carts and items that are yet to arrive.
+EVERY_CART = "\0"
+MAX_CARTS = 8
+MAX_LINES = 100
+MAX_ENTRIES = 16
+#: How long (µs of event time) an emptied line remembers when it was emptied, against late additions.
+LATENESS = 7 * 86_400_000_000
+
+
+class Line(msgspec.Struct, array_like=True, gc=False):
+    """One item of one cart: additions newer than ``cleared`` as ``(event time µs, quantity, unit price)``.
+
+    ``quantity`` (what is left), ``since`` (µs, from when on something was in it without a break) and ``price`` (of the
+    newest addition that stated one, else 0) follow from the entries; they are kept because a cart is summed up with
+    every fact about it.
+    """
+
+    cleared: int = -1
+    entries: list[tuple[int, float, float]] = []
+    quantity: float = 0.0
+    since: int = 0
+    price: float = 0.0
+
+    def clear(self, time: int) -> None:
+        """Take out everything put in up to ``time`` (µs)."""
+        if time > self.cleared:
+            self.cleared = time
+            self.entries = [entry for entry in self.entries if entry[0] > time]
+            self._settle()
+
+    def put(self, time: int, delta: float, price: float) -> None:
+        """Add (or, below zero, remove) a quantity at ``time`` (µs), unless a later fact has covered it.
+
+        Between facts of one instant the later in the log comes after.
+        """
+        if time < self.cleared:
+            return
+        entries = self.entries
+        at = len(entries)
+        if delta > 0 and at < MAX_ENTRIES and (not at or entries[-1][0] <= time):
+            # What nearly always comes: one more addition, later than all that is there.
+            entries.append((time, delta, price))
+            if self.quantity <= 0:
+                self.since = time
+            self.quantity += delta
+            self.price = price or self.price
+            return
+        while at and entries[at - 1][0] > time:
+            at -= 1
+        entries.insert(at, (time, delta, price))
+        if len(entries) > MAX_ENTRIES:
+            (start, first, price_a), (then, second, price_b) = entries[0], entries[1]
+            entries[:2] = [(start if first > 0 else then, max(0.0, max(0.0, first) + second), price_b or price_a)]
+        self._settle()
+
+    def _settle(self) -> None:
+        """What the entries come to. A removal of more than there is leaves none."""
+        total, since, price = 0.0, 0, 0.0
+        for time, delta, stated in self.entries:
+            if total <= 0:
+                since = time
+            total += delta
+            if total < 0:
+                total = 0.0
+            if delta > 0 and stated:
+                price = stated
+        self.quantity, self.since, self.price = total, since, price
+
+
+class Cart(msgspec.Struct, array_like=True, gc=False):
+    """One cart. ``cleared`` is the event time (µs) up to which a purchase covered all of it."""
+
+    cleared: int = -1
+    updated: int = -1
+    lines: dict[str, Line] = {}
+
+    def clear(self, time: int) -> None:
+        """A purchase of the whole cart at ``time`` (µs)."""
+        self.cleared = max(self.cleared, time)
+        for line in self.lines.values():
+            line.clear(time)
+
+
+class Totals(NamedTuple):
+    """The cart columns as segments see them; the instants are None (NULL) when nothing is in any cart."""
+
+    value: float
+    items: float
+    started_at: int | None
+    updated_at: int | None
+
+
+def _age(line: Line) -> int:
+    return line.entries[-1][0] if line.entries else line.cleared
+
+
+def cart_of(carts: dict[str, Cart], cart_id: str | None) -> Cart:
+    """The named cart (or the default one), made if there is none; the least recently used gives way."""
+    return _cart(carts, cart_id or DEFAULT_CART)
+
+
+def _cart(carts: dict[str, Cart], key: str) -> Cart:
+    cart = carts.get(key)
+    if cart is None:
+        real = [name for name in carts if name != EVERY_CART]
+        if len(real) >= MAX_CARTS:
+            del carts[min(real, key=lambda name: carts[name].updated)]
+        covered = carts[EVERY_CART].cleared if EVERY_CART in carts else -1
+        cart = carts[key] = Cart(covered, covered, {})
+    return cart
+
+
+def line_of(carts: dict[str, Cart], cart: Cart, product: str) -> Line:
+    """The line of an item, made if there is none; it starts out covered as far as purchases have covered it."""
+    line = cart.lines.get(product)
+    if line is None:
+        if len(cart.lines) >= MAX_LINES:
+            del cart.lines[min(cart.lines, key=lambda name: _age(cart.lines[name]))]
+        covered = cart.cleared
+        if (every := carts.get(EVERY_CART)) is not None and (bought := every.lines.get(product)) is not None:
+            covered = max(covered, bought.cleared)
+        line = cart.lines[product] = Line(covered, [])
+    return line
+
+
+def change(
+    carts: dict[str, Cart], cart_id: str | None, product: str, delta: float | None, price: float, time: int
+) -> None:
+    """Put ``delta`` pieces into a cart at ``time`` (µs), take them out (below zero), or take all out (None)."""
+    cart = cart_of(carts, cart_id)
+    line = line_of(carts, cart, product)
+    if delta is None:
+        line.clear(time)
+    else:
+        line.put(time, delta, price)
+    cart.updated = max(cart.updated, time, line.cleared)
+
+
+def purchase(carts: dict[str, Cart], cart_id: str | None, items: Iterable[tuple[str, float | None]], time: int) -> None:
+    """Take what a purchase covers out of the carts.
+
+    With ``items`` (product, quantity or None for all of it) only those; without, the whole of the named cart; and
+    with neither items nor a cart, every cart, as far as it was filled by ``time`` (µs).
+    """
+    bought = list(items)
+    if not bought:
+        if cart_id is None:
+            _cart(carts, EVERY_CART)
+        for cart in [cart_of(carts, cart_id)] if cart_id else list(carts.values()):
+            cart.clear(time)
+            cart.updated = max(cart.updated, time)
+    for product, quantity in bought:
+        for key in _carts_to_settle(carts, cart_id, product, quantity):
+            change(carts, key, product, None if quantity is None else -quantity, 0.0, time)
+
+
+def _carts_to_settle(carts: dict[str, Cart], cart_id: str | None, product: str, quantity: float | None) -> list[str]:
+    """The cart that the purchase names, else those that hold the product, and those that will turn out to have.
+
+    Some pieces of an item that no cart holds are taken from the default one.
+    """
+    if cart_id:
+        return [cart_id]
+    holding = [key for key, cart in carts.items() if product in cart.lines and key != EVERY_CART]
+    if quantity is None:
+        _cart(carts, EVERY_CART)
+        return [*holding, EVERY_CART]
+    return holding or [DEFAULT_CART]
+
+
+def totals(carts: dict[str, Cart], now: int) -> Totals:
+    """Add up all carts, and forget what was emptied more than ``LATENESS`` before ``now`` (µs of event time)."""
+    value = items = 0.0
+    started: int | None = None
+    updated: int | None = None
+    horizon = now - LATENESS
+    over: list[tuple[str, str | None]] = []
+    for key, cart in carts.items():
+        filled = False
+        for product, line in cart.lines.items():
+            quantity = line.quantity
+            if quantity > 0:
+                filled = True
+                items += quantity
+                value += quantity * line.price
+                if started is None or line.since < started:
+                    started = line.since
+            elif _age(line) < horizon:
+                over.append((key, product))
+        if filled:
+            if updated is None or cart.updated > updated:
+                updated = cart.updated
+        elif cart.updated < horizon:
+            over.append((key, None))
+    for key, forgotten in over:
+        if forgotten is not None:
+            del carts[key].lines[forgotten]
+        elif not carts[key].lines:
+            del carts[key]
+    return Totals(round(value, 6), round(items, 6), started, updated)

@@ -1,0 +1,249 @@
+"""One partition of the customer log: the step from a record to what it gives out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from stream.core.attributes import AttributeTypeError
+from stream.core.bots import BotAgents
+from stream.core.config import CoreSettings
+from stream.core.customer import Customer, fold
+from stream.core.decode import Fact, Unusable, check_depth, decode
+from stream.core.membership import Edition, Membership
+from stream.core.output import (
+    APPLIED,
+    DEAD_LETTERED,
+    DUPLICATE,
+    REJECTED,
+    LogRecord,
+    Moved,
+    Output,
+    Refused,
+)
+from stream.core.routing import partition_of
+from stream.core.segments import CompiledBook, DefinitionErrors, compile_book, load_book
+from stream.core.windows import SeenContents, SeenIds, digest
+
+_MS = 1000
+_content = msgspec.json.Encoder(order="deterministic").encode
+_NO_BOOK: dict[str, str] = {}
+
+
+def content_of(fact: Fact) -> bytes:
+    """What an event without an id says happened, and when if it says so; not who carried it here, or over what."""
+    return _content(
+        (
+            fact.event_type,
+            fact.time if fact.stamped else None,
+            fact.product_id,
+            fact.category,
+            fact.price,
+            fact.quantity,
+            fact.currency,
+            fact.order_id,
+            fact.cart_id,
+            fact.session_id,
+            fact.properties,
+        )
+    )
+
+
+class Partition:
+    """The state of one partition, and its step. A function of the log alone; batch cuts change nothing.
+
+    ``number`` of ``partitions`` is its place in the topic. ``position`` is the offset of the last record that is in.
+    """
+
+    def __init__(self, number: int, partitions: int, settings: CoreSettings) -> None:
+        self.number = number
+        self.partitions = partitions
+        self.settings = settings
+        self.membership = Membership(settings.code)
+        self.ids = SeenIds(settings.dedup_horizon)
+        self.contents = SeenContents(settings.content_horizon)
+        self.position = -1
+        self.log_time = 0
+        self.last_tick = 0
+        self._is_bot = BotAgents()
+
+    @property
+    def customers(self) -> dict[str, Customer]:
+        """The customers of this partition by id."""
+        return self.membership.customers
+
+    def process(self, records: Iterable[LogRecord], out: Output) -> None:
+        """Take in records, in the order of the log."""
+        # One function on purpose: this loop is the hot path, and a call per step would cost a tenth of it.
+        membership = self.membership
+        customers, touched, pending = membership.customers, membership.touched, membership.pending
+        heap, changes, endings = membership.heap, out.changes, out.endings
+        settings = self.settings
+        limits, skew = settings.limits, settings.clock_skew
+        rate_width, rate_limit = settings.rate_width, settings.rate_limit
+        is_bot, new_id, new_content = self._is_bot, self.ids.add, self.contents.add
+        now = self.log_time
+        edition = membership.edition
+        book = edition.book if edition else None
+        number = edition.number if edition else 0
+        declared = book.attributes if book else _NO_BOOK
+        applied = 0
+        for record in records:
+            offset = record.offset
+            stamp = record.timestamp * _MS
+            if record.timestamp_type == 0 and self.last_tick and stamp > self.last_tick + skew:
+                stamp = self.last_tick + skew
+            is_tick = False
+            origin = None
+            if record.headers:
+                fact_kind, origin = _headers(record)
+                if fact_kind is not None:
+                    is_tick = fact_kind == b"tick"
+                    if is_tick:
+                        stamp = record.timestamp * _MS
+            if stamp > now:
+                now = stamp
+            if heap and heap[0][0] <= now:
+                membership.fire(now, offset - 1, changes)
+            if record.headers and fact_kind is not None:
+                self.log_time = now
+                if is_tick:
+                    self.last_tick = max(self.last_tick, stamp)
+                    out.control += 1
+                elif fact_kind == b"definitions":
+                    self._adopt(record, out)
+                    edition = membership.edition
+                    book = edition.book if edition else None
+                    number = edition.number if edition else 0
+                    declared = book.attributes if book else _NO_BOOK
+                else:
+                    self._refuse(out, record, DEAD_LETTERED, "unknown_fact", repr(fact_kind[:64]))
+                self.position = offset
+                continue
+            self.position = offset
+            try:
+                fact = decode(record.value, now, origin, limits)
+            except Unusable as unusable:
+                self.log_time = now
+                self._refuse(out, record, unusable.ending, unusable.reason, unusable.detail)
+                continue
+            name = fact.customer_id
+            customer = customers.get(name)
+            if customer is None and self.partitions > 1 and partition_of(name, self.partitions) != self.number:
+                self.log_time = now
+                self._move(out, record, name)
+                continue
+            if fact.user_agent is not None and is_bot(fact.user_agent):
+                self.log_time = now
+                self._refuse(out, record, REJECTED, "bot_user_agent", fact.user_agent[:200])
+                continue
+            event_id = fact.event_id
+            if event_id is not None:
+                if not new_id(digest(name, event_id.encode("utf-8", "surrogatepass")), now):
+                    endings[DUPLICATE, "event_id"] += 1
+                    continue
+            elif not new_content(digest(name, content_of(fact)), now):
+                endings[DUPLICATE, "content"] += 1
+                continue
+            kind = fact.event_type
+            fresh = customer is None
+            if customer is None:
+                customer = Customer(offset - 1, name, fact.time, fact.time, number)
+            elif customer.offset >= offset:
+                out.skipped += 1  # a replay: the record already covers this fact, and its changes have left
+                continue
+            if pending or name not in touched:
+                membership.touch(customer)
+            if customer.book != number:
+                membership.catch_up(customer, now, changes)
+            if kind != "profile_update":
+                window = now // rate_width
+                if customer.rate_window != window:
+                    customer.rate_window = window
+                    customer.rate_count = 1
+                else:
+                    customer.rate_count += 1
+                    if customer.rate_count > rate_limit:
+                        customer.offset = offset
+                        self.log_time = now
+                        self._refuse(out, record, REJECTED, "bot_rate", f"more than {rate_limit} events a window")
+                        continue
+            try:
+                fold(customer, fact, declared)
+            except AttributeTypeError as error:
+                self.log_time = now
+                self._refuse(out, record, REJECTED, "attribute_type", str(error))
+                if fresh:
+                    del touched[name]
+                else:
+                    customer.offset = offset
+                continue
+            customer.offset = offset
+            if fresh:
+                customers[name] = customer
+            applied += 1
+            if book is None:
+                continue
+            plan = book.plan(kind)
+            for memory in plan.memories:
+                if memory.matches(fact):
+                    if customer.memory is None:
+                        customer.memory = {}
+                    memory.remember(customer.memory, fact.time)
+            segments = book.segments if fresh else plan.segments
+            if segments:
+                membership.decide(customer, segments, now, fact, book, changes)
+        self.log_time = now
+        if applied:
+            endings[APPLIED, "fact"] += applied
+
+    def sweep(self, budget: int, out: Output) -> int:
+        """Bring up to ``budget`` customers to the newest definition book; returns how many were looked at."""
+        return self.membership.sweep(budget, self.log_time, self.position, out.changes)
+
+    def _adopt(self, record: LogRecord, out: Output) -> None:
+        out.control += 1
+        newest = self.membership.edition
+        try:
+            book = book_of(record.value or b"")
+        except (DefinitionErrors, ValueError, Unusable) as error:
+            self._refuse(out, record, DEAD_LETTERED, "bad_definitions", str(error)[:2000])
+            return
+        if newest is None or newest.book.version != book.version:
+            number = newest.number + 1 if newest else 1
+            self.membership.adopt(Edition(number, self.log_time, record.value or b"", book))
+
+    def _move(self, out: Output, record: LogRecord, customer_id: str) -> None:
+        if any(key == "moved" for key, _ in record.headers):
+            detail = f"moved already, and still not in partition {partition_of(customer_id, self.partitions)}"
+            self._refuse(out, record, DEAD_LETTERED, "misrouted", detail)
+        else:
+            out.moved.append(Moved(record, customer_id))
+
+    def _refuse(self, out: Output, record: LogRecord, ending: str, reason: str, detail: str) -> None:
+        out.endings[ending, reason] += 1
+        out.refused.append(Refused(record, ending, reason, detail, self.log_time))
+
+
+def _headers(record: LogRecord) -> tuple[bytes | None, str | None]:
+    """The kind of a fact that is no event (or None), and the origin of a record that was moved (or None)."""
+    kind: bytes | None = None
+    origin: str | None = None
+    for key, value in record.headers:
+        if key == "fact":
+            kind = value
+        elif key == "origin" and value is not None:
+            origin = value.decode("utf-8", "replace")
+    return kind, origin
+
+
+def book_of(source: bytes) -> CompiledBook:
+    """The definition book in a ``definitions`` fact. Raises ``DefinitionErrors``, ``ValueError`` or ``Unusable``."""
+    check_depth(source)
+    fact: Any = msgspec.json.decode(source)
+    if not isinstance(fact, dict) or "book" not in fact:
+        raise ValueError("a definitions fact is an object with a 'book'")
+    # JSON is YAML: one reader for what people write and for what is in the log.
+    return compile_book(load_book(msgspec.json.encode(fact["book"]).decode()))

@@ -1,0 +1,47 @@
+"""One spelling of each rule over an event, so that equal filters of different segments are found to be equal.
+
+Keys of memories are hashes of it and live in stored records: a change here forgets what rules remember.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+
+from stream.core.segments.normal import AllOf, Always, Among, AnyOf, Missing, Rule, Test
+from stream.core.segments.tree import Column, Literal
+
+
+def spell(rule: Rule) -> str:
+    """The rule as text: the parts of AND and OR in order, literals as JSON."""
+    match rule:
+        case Always():
+            return "true" if rule.truth else "false"
+        case AllOf() | AnyOf():
+            word = "and" if isinstance(rule, AllOf) else "or"
+            return f"({word} {' '.join(sorted(spell(part) for part in rule.parts))})"
+        case Test():
+            right = json.dumps(rule.right.value) if isinstance(rule.right, Literal) else _name(rule.right)
+            return f"({rule.op} {_name(rule.left)} {right} {_null(rule.null)})"
+        case Among(options=(only,)):
+            return f"({'=' if rule.inside else '<>'} {_name(rule.column)} {json.dumps(only)} {_null(rule.null)})"
+        case Among():
+            options = " ".join(sorted(json.dumps(option) for option in rule.options))
+            return f"({'in' if rule.inside else 'not-in'} {_name(rule.column)} [{options}] {_null(rule.null)})"
+        case Missing():
+            return f"({'null' if rule.missing else 'not-null'} {_name(rule.column)})"
+        case _:
+            raise TypeError(f"{type(rule).__name__} has no place in a filter of events")
+
+
+def key(rule: Rule) -> str:
+    """16 hex digits that stand for the filter in customers' records."""
+    return blake2b(spell(rule).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _name(column: Column) -> str:
+    return column.name
+
+
+def _null(null: bool) -> str:
+    return "null-too" if null else "-"
