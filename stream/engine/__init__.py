@@ -1,0 +1,1 @@
+"""Faust meets Kafka here and nowhere else."""

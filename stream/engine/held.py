@@ -1,0 +1,229 @@
+"""A partition that this worker holds: its state, what it has said, and its checkpoints (decision 0005)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import orjson
+from aiokafka.structs import ConsumerRecord
+
+from schemas.facts import MOVED_HEADER, ORIGIN_HEADER
+from stream.core.changes import Change
+from stream.core.output import DEAD_LETTERED, Output, Refused
+from stream.core.routing import partition_of
+from stream.core.time import format_iso
+from stream.engine.recovery import Recovered
+from stream.engine.topics import TopicNames
+from stream.engine.writes import Record, Sent, Writes
+from stream.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+#: Customers put into bytes between two batches while a checkpoint is written.
+SLICE = 2_000
+#: Customers brought to a new definition book after each batch.
+SWEEP = 500
+#: Batches of changes on their way; past it the partition waits for the oldest.
+IN_FLIGHT = 32
+OTHERS_IN_FLIGHT = 10_000
+
+
+class BrokenPromise(RuntimeError):
+    """A replay says something else than what has left already: P1 does not hold, and nothing may go on."""
+
+
+class Held:
+    """One partition in the hands of this worker. Calls of ``batch`` and ``checkpoint`` may interleave at awaits."""
+
+    def __init__(self, found: Recovered, writes: Writes, topics: TopicNames, metrics: Metrics) -> None:
+        self.partition = found.partition
+        self.number = found.partition.number
+        self._checkpointer = found.checkpointer
+        self._writes, self._topics, self._metrics = writes, topics, metrics
+        self._left = found.left
+        self._replay_end = found.events_end  # until there, everything in `left` must be met again
+        self._changes: list[Sent] = []  # on their way, in order
+        self._others: list[Sent] = []  # refused and moved records on their way
+        # Held while a batch is decided and queued: what is queued is in the order of the decisions, and a checkpoint
+        # never begins between a decision and its queueing.
+        self._lock = asyncio.Lock()
+        self._changes_end = found.changes_end  # end of `segment-changes` as far as it is known to be ours
+        self._events_start = found.events_start
+        self._written = found.partition.position
+        self._code_differs = 0
+        self.checkpoint_at = time.monotonic()
+        if found.events_start > found.partition.position + 1:
+            log.warning(
+                "events/%d begins at %d, but its state ends at %d: retention has removed facts that were never read",
+                self.number,
+                found.events_start,
+                found.partition.position,
+            )
+
+    @property
+    def read_on(self) -> int:
+        """The offset of `events` to read next."""
+        return max(self.partition.position + 1, self._events_start)
+
+    # -- forward ------------------------------------------------------------------------------------------------
+
+    async def batch(self, records: Sequence[ConsumerRecord]) -> None:
+        """Process one fetched batch and send what it gives out; does not wait until that has arrived."""
+        async with self._lock:
+            out = Output()
+            begun = time.perf_counter()
+            self.partition.process(records, out)
+            self.partition.sweep(SWEEP, out)
+            self._metrics.batch(len(records), time.perf_counter() - begun)
+            await self._emit(out)
+
+    async def sweep(self) -> bool:
+        """Go on bringing customers to a new definition book; False when all are there."""
+        if not self.partition.membership.sweeping:
+            return False
+        async with self._lock:
+            out = Output()
+            self.partition.sweep(SWEEP, out)
+            await self._emit(out)
+        return self.partition.membership.sweeping
+
+    async def _emit(self, out: Output) -> None:
+        changes = self._not_said_yet(out.changes) if self._left else out.changes
+        # The replay has an end: what left before the crash and was not said again by then is a difference too.
+        if self._left and self.partition.position + 1 >= self._replay_end and not self.partition.membership.sweeping:
+            self._end_of_replay()
+        self._metrics.endings(out)
+        self._metrics.changes(out.changes, self.partition.log_time)
+        if changes:
+            records: list[Record] = [
+                (change.customer_id.encode("utf-8", "surrogatepass"), change.value) for change in changes
+            ]
+            queued = time.monotonic()
+            sent = await self._writes.append(self._topics.changes, self.number, records)
+            self._changes += sent
+            sent[-1].future.add_done_callback(lambda done: self._acknowledged(done, changes, queued))
+        for refused in out.refused:
+            self._others.append(await self._send_refused(refused))
+        for moved in out.moved:
+            self._metrics.moved()
+            origin = f"{self._topics.events}/{self.number}/{moved.record.offset}".encode()
+            kept = [(k, v) for k, v in moved.record.headers if k not in (ORIGIN_HEADER, MOVED_HEADER)]
+            known = [(k, v) for k, v in moved.record.headers if k == ORIGIN_HEADER]
+            key = moved.customer_id.encode("utf-8", "surrogatepass")
+            self._others.append(
+                await self._writes.send(
+                    self._topics.events,
+                    partition_of(moved.customer_id, self.partition.partitions),
+                    key,
+                    moved.record.value,
+                    [*kept, *(known or [(ORIGIN_HEADER, origin)]), (MOVED_HEADER, b"1")],
+                )
+            )
+        while len(self._changes) > IN_FLIGHT:
+            self._changes_end = await self._changes.pop(0).acknowledged()
+        if len(self._others) > OTHERS_IN_FLIGHT:
+            others, self._others = self._others, []
+            for other in others:
+                await other.acknowledged()
+
+    async def _send_refused(self, refused: Refused) -> Sent:
+        record = refused.record
+        value = {
+            "topic": self._topics.events,
+            "partition": self.number,
+            "offset": record.offset,
+            "reason": refused.reason,
+            "detail": refused.detail,
+            "payload": None if record.value is None else b64encode(record.value).decode(),
+            "key": None if record.key is None else b64encode(record.key).decode(),
+            "log_time": format_iso(refused.log_time),
+        }
+        topic = self._topics.dead_letters if refused.ending == DEAD_LETTERED else self._topics.rejected
+        return await self._writes.send(topic, self.number, record.key, orjson.dumps(value))
+
+    def _acknowledged(self, done: asyncio.Future[Any], changes: Sequence[Change], queued: float) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._metrics.left(changes, time.time(), time.monotonic() - queued)
+
+    # -- read-back ----------------------------------------------------------------------------------------------
+
+    def _not_said_yet(self, changes: Sequence[Change]) -> list[Change]:
+        """Leave out what had left before the crash, and compare it: a replay must say the same, byte by byte."""
+        fresh: list[Change] = []
+        for change in changes:
+            said = self._left.pop((change.customer_id, change.sequence), None)
+            if said is None:
+                fresh.append(change)
+                continue
+            self._metrics.compared()
+            if said[1] != change.value:
+                self._difference(change.value, said[1])
+        return fresh
+
+    def _end_of_replay(self) -> None:
+        for _, value in self._left.values():
+            self._difference(b"(nothing)", value)
+        self._left = {}
+
+    def _difference(self, now: bytes, then: bytes) -> None:
+        code = msgspec.json.decode(then, type=_Code).code
+        self._metrics.difference()
+        if code == self.partition.settings.code:
+            raise BrokenPromise(f"a replay of events/{self.number} says {now!r}, but {then!r} had left")
+        self._code_differs += 1
+        if self._code_differs == 1:
+            log.warning("events/%d: another version of the code (%s) had said something else", self.number, code)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything came in since the last checkpoint."""
+        return self.partition.position > self._written
+
+    async def checkpoint(self) -> int:
+        """Write the state as of now; returns the offset to commit. The caller sees to it that only one runs."""
+        begun = time.monotonic()
+        cp = self._checkpointer
+        async with self._lock:
+            cp.begin()
+            position = self.partition.position
+            changes, self._changes = self._changes, []
+            others, self._others = self._others, []
+            unmet = min((offset for offset, _ in self._left.values()), default=None)
+            end = self._changes_end
+        for sent in changes:
+            end = await sent.acknowledged()
+        self._changes_end = max(self._changes_end, end)
+        for sent in others:
+            await sent.acknowledged()
+        states: list[Sent] = []
+        written = 0
+        while True:
+            records = cp.slice(SLICE)
+            if not records and not cp.remaining:
+                break
+            written += len(records)
+            states += await self._writes.append(self._topics.state, self.number, records)
+            await asyncio.sleep(0)  # a batch may come in between
+        for sent in states:
+            await sent.acknowledged()
+        (last,) = await self._writes.append(
+            self._topics.state, self.number, [cp.record(end if unmet is None else min(unmet, end))]
+        )
+        await last.acknowledged()
+        cp.end()
+        self._written = position
+        self.checkpoint_at = time.monotonic()
+        self._metrics.checkpoint(written, self.checkpoint_at - begun)
+        return position + 1
+
+
+class _Code(msgspec.Struct):
+    code: str
