@@ -1,0 +1,47 @@
+"""What every destination may say in `destinations.yaml`, whatever its platform."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.retry import RetryPolicy
+
+SegmentName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Options(BaseModel):
+    """Common options; a platform's own options extend them. All times are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=False)
+
+    platform: str = Field(description="The platform: the name of a module of `connectors.platforms`.")
+    segments: Literal["all"] | Annotated[list[SegmentName], Field(min_length=1)] = Field(
+        "all", description="The segments whose changes are sent: `all`, or a list of names."
+    )
+    start: Literal["earliest", "latest"] = Field(
+        "earliest",
+        description="Where a new destination begins: with the oldest change on the topic, or with the next.",
+    )
+    batch_size: int = Field(1, ge=1, le=1000, description="Changes per request, at most (of different customers).")
+    batch_bytes: int = Field(1_000_000, ge=1_000, le=10_000_000, description="Bytes of changes per request, at most.")
+    batch_wait: float = Field(0.25, ge=0, le=60, description="How long a change waits for a batch to fill.")
+    concurrency: int = Field(32, ge=1, le=1000, description="Requests in flight at once.")
+    connect_timeout: float = Field(5.0, gt=0, le=60, description="Limit for a connection, TLS included.")
+    timeout: float = Field(15.0, gt=0, le=300, description="Limit for a whole request.")
+    retry_base: float = Field(1.0, gt=0, le=60, description="First backoff; doubled by each failed attempt.")
+    retry_cap: float = Field(300.0, gt=0, le=3600, description="Longest backoff.")
+    retry_horizon: float = Field(
+        86_400.0, ge=0, le=2_592_000, description="Retries go on this long, then a change is dead-lettered."
+    )
+    allow_http: bool = Field(False, description="Permit plain HTTP.")
+    allow_private_addresses: bool = Field(
+        False, description="Permit loopback, private, link-local and other addresses that are not public."
+    )
+
+    def wants(self, segment: str) -> bool:
+        return self.segments == "all" or segment in self.segments
+
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(base=self.retry_base, cap=self.retry_cap, horizon=self.retry_horizon)

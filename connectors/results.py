@@ -1,0 +1,56 @@
+"""What became of a change, sorted by what the deliverer does next, and how HTTP says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    """May heal by itself: sent again later, with the same id and body."""
+    REFUSED = "refused"
+    """The platform will never take this change: it is dead-lettered."""
+    SPLIT = "split"
+    """The request was refused as a whole and one of its changes may be why: its halves are sent apart."""
+    PAUSE = "pause"
+    """The destination itself is wrong (key, address, permission): only probes are sent, nothing is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    outcome: Outcome
+    reason: str = ""
+    """`http_<status>`, or a word of `connectors.sender.REASONS`."""
+    status: int | None = None
+    after: float | None = None
+    """Seconds that the platform asks us to wait (`Retry-After`)."""
+    excerpt: str = ""
+    """The beginning of the response. May quote what we sent: redacted before it is written anywhere."""
+
+    @classmethod
+    def refused(cls, reason: str) -> Result:
+        return cls(Outcome.REFUSED, reason)
+
+
+DELIVERED = Result(Outcome.DELIVERED)
+
+RETRYABLE = frozenset({408, 425, 429})
+"""And every 5xx."""
+
+DESTINATION_WRONG = frozenset({401, 402, 403, 404, 405, 407, 410, 421, 426, 451})
+"""Statuses that speak of the endpoint or the account, not of the change. And every 3xx: redirects are not
+followed.
+"""
+
+
+def outcome_of(status: int, items: int = 1) -> Outcome:
+    """What the status of a request with `items` changes calls for, where a platform has no own rule."""
+    if 200 <= status < 300:
+        return Outcome.DELIVERED
+    if status >= 500 or status in RETRYABLE:
+        return Outcome.RETRY
+    if status in DESTINATION_WRONG or 300 <= status < 400:
+        return Outcome.PAUSE
+    return Outcome.REFUSED if items == 1 else Outcome.SPLIT
