@@ -1,0 +1,279 @@
+"""All commands by name; each imports what it needs when it runs, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from stream.cli.console import USAGE, err, fail, log_to_stderr, out, serving_metrics, settings, text_of
+
+app = typer.Typer(
+    name="livesegments",
+    help="Customer segments that change the moment the customer does.\n\n"
+    "Producers publish events to Kafka; `worker` keeps every customer's segments live and writes each change to "
+    "`segment-changes`; `deliver` sends the changes to webhooks. Try `livesegments demo` first: it needs no Kafka.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+topics_app = typer.Typer(no_args_is_help=True, help="The topics on Kafka.")
+segments_app = typer.Typer(no_args_is_help=True, help="Segment definitions: check them, put them in force.")
+app.add_typer(topics_app, name="topics")
+app.add_typer(segments_app, name="segments")
+
+
+class Format(enum.StrEnum):
+    """File formats that `replay` and `demo` read."""
+
+    events_jsonl = "events-jsonl"
+    rees46 = "rees46"
+
+
+Servers = Annotated[
+    str | None,
+    typer.Option("--bootstrap-servers", help="Brokers, host:port. [env: LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS]"),
+]
+SegmentsFile = Annotated[Path, typer.Argument(help="The segments file (YAML).", exists=True, dir_okay=False)]
+
+
+@app.command()
+def worker(
+    bootstrap_servers: Servers = None,
+    segments: Annotated[
+        Path | None,
+        typer.Option(
+            help="Put this segments file in force first, as `segments apply` does.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of Prometheus; 0 for none.")] = None,
+) -> None:
+    """Run the main job: events in, segment changes out.
+
+    Holds the partitions that its consumer group gives it; start as many workers as you like, up to the number of
+    partitions. SIGTERM writes the last checkpoint and leaves the group. Exit code 70 means: something that must not
+    be was found, and the process ended before it could do harm; start it again.
+    """
+    made = settings(kafka_bootstrap_servers=bootstrap_servers, metrics_port=metrics_port)
+    log_to_stderr(made.log_level)
+    if segments is not None:
+        _apply(segments, bootstrap_servers, "", "applied by a worker at its start")
+    from schemas import topics
+    from stream.cli.broker import broker_errors, reach, same_partitions
+    from stream.worker import run_worker
+
+    same_partitions(made, reach(made, topics.TOPICS))
+    with broker_errors(made.kafka_bootstrap_servers), serving_metrics(made):
+        run_worker(made)
+
+
+@app.command()
+def deliver(
+    bootstrap_servers: Servers = None,
+    destinations: Annotated[
+        Path | None, typer.Option(help="Destinations file (YAML). [env: LIVESEGMENTS_DESTINATIONS]", dir_okay=False)
+    ] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of Prometheus; 0 for none.")] = None,
+) -> None:
+    """Send segment changes to the destinations, in order per customer, until each has arrived.
+
+    A destination that is down delays only itself. One that answers 401, 403, 404 or 410 is paused, loses nothing and
+    goes on by itself when it answers again.
+    """
+    made = settings(kafka_bootstrap_servers=bootstrap_servers, destinations=destinations, metrics_port=metrics_port)
+    log_to_stderr(made.log_level)
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    from connectors.delivery import DeliverySettings, DestinationsUnusable, run
+    from connectors.destinations import DestinationErrors, read
+    from schemas import topics
+    from stream.cli.broker import broker_errors, reach
+    from stream.metrics import PrometheusDeliveryMetrics
+
+    try:
+        destinations_of = read(made.destinations)
+    except DestinationErrors as error:
+        fail(str(error), USAGE)
+    except UnicodeDecodeError:
+        fail(f"{made.destinations} is not UTF-8", USAGE)
+    except OSError as error:
+        fail(f"{made.destinations}: {error.strerror}", USAGE)
+    reach(made, (topics.SEGMENT_CHANGES, topics.DEAD_LETTERS, topics.DELIVERIES))
+    registry = CollectorRegistry()
+    if made.metrics_port:
+        with serving_metrics(made):
+            start_http_server(made.metrics_port, addr=made.metrics_host, registry=registry)
+    prefix = made.topic_prefix
+    wanted = DeliverySettings(
+        kafka=made.kafka(),
+        changes_topic=topics.name(topics.SEGMENT_CHANGES, prefix),
+        dead_letters_topic=topics.name(topics.DEAD_LETTERS, prefix),
+        deliveries_topic=topics.name(topics.DELIVERIES, prefix),
+        group_prefix=f"{prefix}{made.group}-deliver-",
+        session_timeout=made.session_timeout_seconds,
+        heartbeat_interval=made.session_timeout_seconds / 5,
+        fetch_wait_ms=made.fetch_wait_ms,
+        rebalance_timeout=made.rebalance_timeout_seconds,
+    )
+    with broker_errors(made.kafka_bootstrap_servers):
+        try:
+            asyncio.run(run(wanted, destinations_of, PrometheusDeliveryMetrics(registry)))
+        except DestinationsUnusable as error:
+            fail(str(error), USAGE)
+
+
+@topics_app.command("create")
+def topics_create(
+    bootstrap_servers: Servers = None,
+    partitions: Annotated[
+        int | None, typer.Option(help="Partitions of every topic. Choose once: it cannot change.")
+    ] = None,
+    replication_factor: Annotated[int | None, typer.Option(help="Replicas of every partition.")] = None,
+) -> None:
+    """Create the topics that are missing; what is there is left as it is."""
+    from stream.cli.broker import broker_errors, reach
+    from stream.topics import TopicsDiffer, create_topics
+
+    made = settings(
+        kafka_bootstrap_servers=bootstrap_servers, partitions=partitions, replication_factor=replication_factor
+    )
+    reach(made)
+    with broker_errors(made.kafka_bootstrap_servers):
+        try:
+            for topic in asyncio.run(create_topics(made)):
+                out.print(f"{'created' if topic.created else 'exists '}  {topic.name}  {topic.partitions} partitions")
+        except TopicsDiffer as error:
+            fail(str(error))
+
+
+@segments_app.command("check")
+def segments_check(file: SegmentsFile) -> None:
+    """Check a segments file: every mistake with its place, the reason, and what to write instead."""
+    from stream.core.segments import DefinitionErrors, compile_book, load_book
+
+    try:
+        book = compile_book(load_book(text_of(file)))
+    except DefinitionErrors as errors:
+        err.print(escape(str(errors)))
+        raise typer.Exit(1) from None
+    for segment in book.segments:
+        out.print(f"ok  {segment.name}")
+    out.print(f"{len(book.segments)} segments, version {book.version}")
+
+
+@segments_app.command("apply")
+def segments_apply(
+    file: SegmentsFile,
+    bootstrap_servers: Servers = None,
+    author: Annotated[str, typer.Option(help="Who puts it in force.", envvar="USER")] = "",
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+) -> None:
+    """Put a segments file in force: written into every partition of the log, where it takes effect in its place.
+
+    The same file applied twice changes nothing.
+    """
+    _apply(file, bootstrap_servers, author, comment)
+
+
+def _apply(file: Path, bootstrap_servers: str | None, author: str, comment: str) -> None:
+    from schemas import topics
+    from stream.cli.broker import broker_errors, reach
+    from stream.core.segments import DefinitionErrors
+    from stream.definitions import apply_definitions
+
+    made = settings(kafka_bootstrap_servers=bootstrap_servers)
+    book = text_of(file)
+    reach(made, [topics.EVENTS])
+    with broker_errors(made.kafka_bootstrap_servers):
+        try:
+            version, count = asyncio.run(apply_definitions(made, book, author, comment))
+        except DefinitionErrors as errors:
+            err.print(escape(str(errors)))
+            raise typer.Exit(1) from None
+    out.print(f"version {version} written to {count} partitions")
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="Events to read.", exists=True, dir_okay=False)],
+    segments: Annotated[Path, typer.Option(help="The segments file (YAML).", exists=True, dir_okay=False)],
+    changes: Annotated[
+        Path, typer.Option("--out", help="Write every change here, a line of JSON each.", dir_okay=False)
+    ],
+    report: Annotated[Path, typer.Option(help="Write the accounting here, as JSON.", dir_okay=False)],
+    form: Annotated[Format, typer.Option("--format", help="What the file holds.")] = Format.events_jsonl,
+    until: Annotated[
+        str | None, typer.Option(help="Let time pass to this instant (ISO 8601) after the last line.")
+    ] = None,
+) -> None:
+    """Run the same core over a file, in this process, with no Kafka: for backtests and your own checks.
+
+    events-jsonl: each line is one event; its optional `received_at` is its log time, else the event's own timestamp,
+    and log time never goes back. rees46: the CSV files of the REES46 open shop logs. Files may be packed (.gz, .zst).
+    """
+    from stream.core.segments import DefinitionErrors
+    from stream.core.time import parse_iso
+    from stream.replay import replay_file
+    from stream.sources import SourceError
+
+    made = settings()
+    try:
+        end = None if until is None else parse_iso(until)
+    except ValueError:
+        fail(f"--until {until!r} is no ISO 8601 instant, such as 2026-03-02T12:00:00Z", USAGE)
+    try:
+        summary = replay_file(file, form.value, text_of(segments), changes, report, end, made.core())
+    except DefinitionErrors as errors:
+        err.print(escape(str(errors)))
+        raise typer.Exit(1) from None
+    except SourceError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
+    for name, value in summary.items():
+        out.print(f"{name}: {value}")
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Seed of the shop day.")] = 2026,
+    replay_of: Annotated[
+        Path | None,
+        typer.Option("--replay", help="Real events instead of the made-up day.", exists=True, dir_okay=False),
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="What that file holds.")] = Format.rees46,
+    kill: Annotated[bool, typer.Option("--kill", help="kill -9 the worker in mid-stream, and start it again.")] = False,
+    segments: Annotated[
+        Path | None, typer.Option(help="Another segments file than the demo's own.", exists=True, dir_okay=False)
+    ] = None,
+) -> None:
+    """See it work: a shop's day in time-lapse through a real broker, the worker, and a webhook that checks everything.
+
+    Needs nothing but this package with its extra `demo`. Ends by itself, with a summary; exits 0 only if every event
+    is accounted for, every change arrived exactly once, and the result is what the in-process interpreter says.
+    """
+    from stream.demo.run import DemoOptions, run
+
+    raise typer.Exit(
+        asyncio.run(run(DemoOptions(seed=seed, replay=replay_of, format=form.value, kill=kill, segments=segments)))
+    )
+
+
+@app.command("settings")
+def show_settings() -> None:
+    """List every setting: its environment variable, its default, and what it is for."""
+    from stream.settings import Settings
+
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f" (default {field.default})"
+        out.print(f"[bold]LIVESEGMENTS_{name.upper()}[/]{escape(default)}\n    {escape(field.description or '')}")
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    app()
