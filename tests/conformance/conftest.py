@@ -1,0 +1,3 @@
+"""The brokers of the integration tests."""
+
+from tests.integration.conftest import broker as broker
