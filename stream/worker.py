@@ -44,10 +44,13 @@ async def _work(settings: Settings, metrics: Metrics) -> None:
     topics = TopicNames.with_prefix(settings.topic_prefix)
     watchdog = Watchdog(settings.session_timeout_seconds / 2)
     compression = None if settings.kafka_compression == "none" else settings.kafka_compression
-    writes = Writes(client, idempotence=settings.kafka_idempotence, compression=compression)
+    writes, state_writes = (
+        Writes(client, idempotence=settings.kafka_idempotence, compression=compression) for _ in range(2)
+    )
     host = Host(
         recovery=Recovery(client, topics.events, topics.state, topics.changes),
         writes=writes,
+        state_writes=state_writes,
         topics=topics,
         metrics=metrics,
         core=settings.core(),
@@ -77,10 +80,12 @@ async def _work(settings: Settings, metrics: Metrics) -> None:
     host.offsets = app.offsets
     await writes.start()
     try:
+        await state_writes.start()
         watchdog.start()
         await serve_until_signal(app)
     finally:
         watchdog.stop()
+        await state_writes.stop()
         await writes.stop()
 
 

@@ -41,11 +41,13 @@ class BrokenPromise(RuntimeError):
 class Held:
     """One partition in the hands of this worker. Calls of ``batch`` and ``checkpoint`` may interleave at awaits."""
 
-    def __init__(self, found: Recovered, writes: Writes, topics: TopicNames, metrics: Metrics) -> None:
+    def __init__(
+        self, found: Recovered, writes: Writes, state_writes: Writes, topics: TopicNames, metrics: Metrics
+    ) -> None:
         self.partition = found.partition
         self.number = found.partition.number
         self._checkpointer = found.checkpointer
-        self._writes, self._topics, self._metrics = writes, topics, metrics
+        self._writes, self._state_writes, self._topics, self._metrics = writes, state_writes, topics, metrics
         self._left = found.left
         self._replay_end = found.events_end  # until there, everything in `left` must be met again
         self._changes: list[Sent] = []  # on their way, in order
@@ -210,11 +212,11 @@ class Held:
             if not records and not cp.remaining:
                 break
             written += len(records)
-            states += await self._writes.append(self._topics.state, self.number, records)
+            states += await self._state_writes.append(self._topics.state, self.number, records)
             await asyncio.sleep(0)  # a batch may come in between
         for sent in states:
             await sent.acknowledged()
-        (last,) = await self._writes.append(
+        (last,) = await self._state_writes.append(
             self._topics.state, self.number, [cp.record(end if unmet is None else min(unmet, end))]
         )
         await last.acknowledged()

@@ -42,6 +42,7 @@ class Host:
         *,
         recovery: Recovery,
         writes: Writes,
+        state_writes: Writes,
         topics: TopicNames,
         metrics: Metrics,
         core: CoreSettings,
@@ -50,7 +51,9 @@ class Host:
         checkpoint_seconds: float,
         watchdog: Watchdog,
     ) -> None:
-        self._recovery, self._writes, self._topics, self._metrics = recovery, writes, topics, metrics
+        self._recovery, self._topics, self._metrics = recovery, topics, metrics
+        # aiokafka has one request per broker on its way: changes must not wait behind the batches of a checkpoint.
+        self._writes, self._state_writes = writes, state_writes
         self._core, self._total = core, partitions
         self._tick_seconds, self._checkpoint_seconds = tick_seconds, checkpoint_seconds
         self._watchdog = watchdog
@@ -83,7 +86,7 @@ class Host:
         if new:
             found = await self._recovery.load(new, self._total, self._core)
             for p, recovered in found.items():
-                self._held[p] = Held(recovered, self._writes, self._topics, self._metrics)
+                self._held[p] = Held(recovered, self._writes, self._state_writes, self._topics, self._metrics)
             records = sum(r.records for r in found.values())
             seconds = max(r.seconds for r in found.values())
             self._metrics.recovered(records, seconds)
@@ -97,7 +100,6 @@ class Host:
                 len(kept),
             )
             # What was loaded stays: full collections need not look at it again (decision 0005).
-            gc.collect()
             gc.freeze()
         self._open, self._stop = True, asyncio.Event()
         self._spawn(self._checkpoints())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ class Recovery:
                 apply = loaders[tp.partition].apply
                 for record in records:
                     apply(record.key, record.value)
-            found = {p: loader.finish(p, total, settings) for p, loader in loaders.items()}
+            # In a thread: hundreds of thousands of customers take seconds, and the loop has a pulse to keep.
+            found = {p: await asyncio.to_thread(loader.finish, p, total, settings) for p, loader in loaders.items()}
             starts = {
                 TopicPartition(self._changes, p): checkpoint.changes if checkpoint else 0
                 for p, (_, _, checkpoint) in found.items()
