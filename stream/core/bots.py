@@ -14,13 +14,14 @@ class BotAgents:
     """Answers whether a user agent is a known bot. A pure function of the text; the memory only makes it fast."""
 
     def __init__(self) -> None:
-        self._verdicts: dict[str, bool] = {}
+        #: What has been answered so far; to look here first saves a call.
+        self.verdicts: dict[str, bool] = {}
 
     def __call__(self, user_agent: str) -> bool:
-        verdict = self._verdicts.get(user_agent)
+        verdict = self.verdicts.get(user_agent)
         if verdict is None:
-            if len(self._verdicts) >= REMEMBERED:
-                self._verdicts.clear()
+            if len(self.verdicts) >= REMEMBERED:
+                self.verdicts.clear()
             verdict = bool(is_crawler(user_agent[:MAX_LENGTH]))
-            self._verdicts[user_agent] = verdict
+            self.verdicts[user_agent] = verdict
         return verdict

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from stream.core.attributes import AttributeValue, coerce
-from stream.core.cart import Cart, purchase, totals
+from stream.core.cart import Cart, purchase, rounded, totals
 from stream.core.cart import change as cart_change
 from stream.core.decode import Fact
 
@@ -28,7 +28,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     Absolute, and stamped: ``offset`` is that of the last log record that it covers. ``book`` is the number (in its
     partition) of the definition book that it was last evaluated under. ``members`` maps a segment to the instant of
     its entry, ``due`` to the instant of its next change by time alone. ``wake`` is the instant of the record's entry
-    on the partition's heap and means nothing on disk.
+    on the partition's heap, ``mark`` the checkpoint that will hold it as it is now; both mean nothing on disk.
     """
 
     offset: int
@@ -57,6 +57,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     carts: dict[str, Cart] | None = None
     orders: list[str] | None = None
     wake: int = 0
+    mark: int = 0
 
     def attribute(self, name: str) -> AttributeValue:
         """The value of a declared attribute, None (NULL) where the customer has none."""
@@ -95,7 +96,7 @@ def _fold_cart(customer: Customer, fact: Fact) -> None:
     if carts is None:
         carts = customer.carts = {}
     adding = fact.event_type == "add_to_cart"
-    for product, quantity, price in list(items_of(fact)) or [("", fact.quantity, fact.price or 0.0)]:
+    for product, quantity, price in items_of(fact) or [("", fact.quantity, fact.price or 0.0)]:
         if adding:
             delta: float | None = 1.0 if quantity is None else quantity
         else:
@@ -105,20 +106,20 @@ def _fold_cart(customer: Customer, fact: Fact) -> None:
 
 
 def _fold_purchase(customer: Customer, fact: Fact) -> None:
-    bought = list(items_of(fact))
+    bought = items_of(fact)
     amount = fact.price
     if amount is not None:
         amount *= 1.0 if fact.quantity is None else fact.quantity
     elif fact.product_id is None:
         amount = sum(price * (1.0 if quantity is None else quantity) for _, quantity, price in bought)
     if amount:
-        customer.total_spent = round(customer.total_spent + amount, 6)
+        customer.total_spent = rounded(customer.total_spent + amount)
     order = fact.order_id
     orders = customer.orders
     if order is None or orders is None or order not in orders:
         customer.order_count += 1
         if order is not None:
-            customer.orders = [*(orders or []), order][-RECENT_ORDERS:]
+            customer.orders = [*orders, order][-RECENT_ORDERS:] if orders else [order]
     if customer.last_order_at is None or fact.time > customer.last_order_at:
         customer.last_order_at = fact.time
     carts = customer.carts
@@ -129,16 +130,18 @@ def _fold_purchase(customer: Customer, fact: Fact) -> None:
     _total(customer, carts, fact.time)
 
 
-def items_of(fact: Fact) -> Iterator[tuple[str, float | None, float]]:
+def items_of(fact: Fact) -> list[tuple[str, float | None, float]]:
     """What a purchase or a change of a cart names: ``(product, quantity or None, unit price or 0)``.
 
     One product at the top level, else the ``products`` (Segment) or ``items`` (GA4) of its properties; entries that
     name no product are passed over.
     """
     if fact.product_id is not None:
-        yield fact.product_id, fact.quantity, fact.price or 0.0
-        return
-    properties = fact.properties or {}
+        return [(fact.product_id, fact.quantity, fact.price or 0.0)]
+    return list(_listed(fact.properties)) if fact.properties else []
+
+
+def _listed(properties: Mapping[str, Any]) -> Iterator[tuple[str, float | None, float]]:
     listed = properties.get("products") or properties.get("items")
     for entry in listed if isinstance(listed, list) else ():
         if not isinstance(entry, dict):

@@ -42,6 +42,7 @@ class Membership:
         self.editions: list[Edition] = []
         self._laggards: Iterator[str] | None = None
         # Checkpoints: customers touched since the last, and those of the one in progress not yet in bytes.
+        self.mark = 1  # the number of the checkpoint to come
         self.touched: dict[str, Customer] = {}
         self.pending: dict[str, Customer] = {}
         self.encoded: list[tuple[str, bytes]] = []
@@ -89,7 +90,7 @@ class Membership:
         newest = editions[-1].number if editions else 0
         self.heap = []
         for name, customer in self.customers.items():
-            customer.wake = 0
+            customer.wake = customer.mark = 0
             if customer.due:
                 customer.wake = min(customer.due.values())
                 self.heap.append((customer.wake, name))
@@ -101,10 +102,18 @@ class Membership:
 
     def touch(self, customer: Customer) -> None:
         """Say that the customer is about to change; a checkpoint in progress takes its bytes first."""
+        if customer.mark == self.mark:
+            return
+        customer.mark = self.mark
         name = customer.customer_id
         if self.pending and self.pending.pop(name, None) is not None:
             self.encoded.append((name, self._encode(customer)))
         self.touched[name] = customer
+
+    def begin_checkpoint(self) -> None:
+        """What was touched so far belongs to the checkpoint that begins now."""
+        self.pending, self.touched = self.touched, {}
+        self.mark += 1
 
     def encode_pending(self, budget: int) -> None:
         """Put up to ``budget`` customers of the checkpoint in progress into bytes."""
@@ -168,6 +177,7 @@ class Membership:
         due = customer.due
         members = customer.members
         flipped: list[Segment] | None = None
+        soonest = NEVER
         for segment in segments:
             member, until = segment.evaluate(customer, at)
             name = segment.name
@@ -175,6 +185,8 @@ class Membership:
                 if due is None:
                     due = customer.due = {}
                 due[name] = until
+                if until < soonest:
+                    soonest = until
             elif due is not None and name in due:
                 del due[name]
             if member is not (members is not None and name in members):
@@ -183,8 +195,10 @@ class Membership:
                 flipped.append(segment)
         if flipped is not None:
             self.evaluate(customer, flipped, at, cause_of(fact), book, out)
-        if due:
-            self.schedule(customer)
+        # `schedule`, written out: what was due before has its entry already.
+        if soonest < NEVER and (not customer.wake or soonest < customer.wake):
+            customer.wake = soonest
+            heappush(self.heap, (soonest, customer.customer_id))
 
     def schedule(self, customer: Customer) -> None:
         """Put the customer's earliest deadline on the heap, unless an earlier entry of it is there."""

@@ -24,8 +24,8 @@ from stream.core.output import (
     Refused,
 )
 from stream.core.routing import partition_of
-from stream.core.segments import CompiledBook, DefinitionErrors, compile_book, load_book
-from stream.core.windows import SeenContents, SeenIds, digest
+from stream.core.segments import CompiledBook, DefinitionErrors, Plan, compile_book, load_book
+from stream.core.windows import SeenContents, SeenIds, digest, hashed
 
 _MS = 1000
 _content = msgspec.json.Encoder(order="deterministic").encode
@@ -78,13 +78,16 @@ class Partition:
         """Take in records, in the order of the log."""
         # One function on purpose: this loop is the hot path, and a call per step would cost a tenth of it.
         membership = self.membership
-        customers, touched, pending = membership.customers, membership.touched, membership.pending
+        customers, touched, mark = membership.customers, membership.touched, membership.mark
         heap, changes, endings = membership.heap, out.changes, out.endings
         settings = self.settings
         limits, skew = settings.limits, settings.clock_skew
         rate_width, rate_limit = settings.rate_width, settings.rate_limit
-        is_bot, new_id, new_content = self._is_bot, self.ids.add, self.contents.add
-        now = self.log_time
+        is_bot, verdicts = self._is_bot, self._is_bot.verdicts
+        new_id, new_content = self.ids.add, self.contents.add
+        now, last_tick = self.log_time, self.last_tick
+        window, window_ends = 0, -1  # of the rate, as of `now`
+        plans: dict[str, Plan] = {}
         edition = membership.edition
         book = edition.book if edition else None
         number = edition.number if edition else 0
@@ -93,24 +96,24 @@ class Partition:
         for record in records:
             offset = record.offset
             stamp = record.timestamp * _MS
-            if record.timestamp_type == 0 and self.last_tick and stamp > self.last_tick + skew:
-                stamp = self.last_tick + skew
-            is_tick = False
-            origin = None
+            fact_kind: bytes | None = None
+            origin: str | None = None
             if record.headers:
                 fact_kind, origin = _headers(record)
-                if fact_kind is not None:
-                    is_tick = fact_kind == b"tick"
-                    if is_tick:
-                        stamp = record.timestamp * _MS
+            if record.timestamp_type == 0 and last_tick and fact_kind != b"tick":
+                # A producer's own clock is believed only so far. And what was moved says nothing about the time here:
+                # its stamp is that of whoever moved it.
+                most = last_tick if origin is not None else last_tick + skew
+                if stamp > most:
+                    stamp = most
             if stamp > now:
                 now = stamp
             if heap and heap[0][0] <= now:
                 membership.fire(now, offset - 1, changes)
-            if record.headers and fact_kind is not None:
+            if fact_kind is not None:
                 self.log_time = now
-                if is_tick:
-                    self.last_tick = max(self.last_tick, stamp)
+                if fact_kind == b"tick":
+                    self.last_tick = last_tick = max(last_tick, stamp)
                     out.control += 1
                 elif fact_kind == b"definitions":
                     self._adopt(record, out)
@@ -118,6 +121,7 @@ class Partition:
                     book = edition.book if edition else None
                     number = edition.number if edition else 0
                     declared = book.attributes if book else _NO_BOOK
+                    plans = {}
                 else:
                     self._refuse(out, record, DEAD_LETTERED, "unknown_fact", repr(fact_kind[:64]))
                 self.position = offset
@@ -135,13 +139,15 @@ class Partition:
                 self.log_time = now
                 self._move(out, record, name)
                 continue
-            if fact.user_agent is not None and is_bot(fact.user_agent):
+            agent = fact.user_agent
+            if agent is not None and verdicts.get(agent, True) and is_bot(agent):
                 self.log_time = now
-                self._refuse(out, record, REJECTED, "bot_user_agent", fact.user_agent[:200])
+                self._refuse(out, record, REJECTED, "bot_user_agent", agent[:200])
                 continue
             event_id = fact.event_id
             if event_id is not None:
-                if not new_id(digest(name, event_id.encode("utf-8", "surrogatepass")), now):
+                named = f"{len(name)}:{name}{event_id}".encode("utf-8", "surrogatepass")
+                if not new_id(hashed(named), now):  # `digest`, written out
                     endings[DUPLICATE, "event_id"] += 1
                     continue
             elif not new_content(digest(name, content_of(fact)), now):
@@ -154,12 +160,14 @@ class Partition:
             elif customer.offset >= offset:
                 out.skipped += 1  # a replay: the record already covers this fact, and its changes have left
                 continue
-            if pending or name not in touched:
+            if customer.mark != mark:
                 membership.touch(customer)
             if customer.book != number:
                 membership.catch_up(customer, now, changes)
             if kind != "profile_update":
-                window = now // rate_width
+                if now >= window_ends:
+                    window = now // rate_width
+                    window_ends = (window + 1) * rate_width
                 if customer.rate_window != window:
                     customer.rate_window = window
                     customer.rate_count = 1
@@ -186,13 +194,12 @@ class Partition:
             applied += 1
             if book is None:
                 continue
-            plan = book.plan(kind)
-            for memory in plan.memories:
-                if memory.matches(fact):
-                    if customer.memory is None:
-                        customer.memory = {}
-                    memory.remember(customer.memory, fact.time)
-            segments = book.segments if fresh else plan.segments
+            plan = plans.get(kind)
+            if plan is None:
+                plan = plans[kind] = book.plan(kind)
+            segments = plan.feed(customer, fact, now)
+            if fresh:
+                segments = book.segments
             if segments:
                 membership.decide(customer, segments, now, fact, book, changes)
         self.log_time = now

@@ -80,7 +80,7 @@ class Checkpointer:
         self._header = Checkpoint(
             partition.position, partition.log_time, partition.last_tick, editions, 0, partition.settings.code
         )
-        membership.pending, membership.touched = membership.touched, {}
+        membership.begin_checkpoint()
         self._small = [*self._chunks(), *self._tombstones()]
 
     def slice(self, budget: int) -> list[StateRecord]:

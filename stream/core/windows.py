@@ -7,9 +7,14 @@ bytes per id, and grown one bucket at a time, so that no event waits for a rehas
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import blake2b
+from struct import Struct
+
+from xxhash import xxh3_128_digest
 
 DIGEST = 16
+_EACH = Struct(f"{DIGEST}s")
+#: Fast rather than safe against forgery: whoever can write to the log can use an id up without forging anything.
+hashed = xxh3_128_digest
 #: Ids per bucket on average: fewer cost more memory, more take longer to search.
 _FILL = 24
 
@@ -17,20 +22,21 @@ _FILL = 24
 def digest(customer_id: str, what: bytes) -> bytes:
     """The 16 bytes under which ``what`` (an event id, a content) of a customer is remembered."""
     # The length in front keeps ("ab", "c") and ("a", "bc") apart.
-    named = f"{len(customer_id)}:{customer_id}".encode("utf-8", "surrogatepass")
-    return blake2b(named + what, digest_size=DIGEST).digest()
+    return hashed(f"{len(customer_id)}:{customer_id}".encode("utf-8", "surrogatepass") + what)
 
 
 class IdSet:
     """A set of 16-byte digests; never forgets a single one."""
 
-    __slots__ = ("_buckets", "_count", "_low", "_split")
+    __slots__ = ("_buckets", "_count", "_high", "_low", "_room", "_split")
 
     def __init__(self) -> None:
         self._buckets: list[bytearray] = [bytearray()]
         self._count = 0
+        self._room = _FILL  # ids that the buckets are to hold
         self._low = 0  # mask of the buckets that existed when this round of splitting began
-        self._split = 0  # the next bucket to split; those below it already use one more bit
+        self._high = 1  # and of those that there will be when it ends
+        self._split = 0  # the next bucket to split; those below it already use the higher mask
 
     def __len__(self) -> int:
         return self._count
@@ -42,12 +48,12 @@ class IdSet:
         """Remember a digest; False if it was there already."""
         code = hash(item)  # the hot path: `_index` and `_find`, written out
         index = code & self._low
-        bucket = self._buckets[index if index >= self._split else code & (self._low * 2 + 1)]
-        if bucket.find(item) >= 0 and self._find(bucket, item):
+        bucket = self._buckets[index if index >= self._split else code & self._high]
+        if item in bucket and self._find(bucket, item):
             return False
         bucket += item
         self._count += 1
-        if self._count > len(self._buckets) * _FILL:
+        if self._count > self._room:
             self._grow()
         return True
 
@@ -58,7 +64,7 @@ class IdSet:
     def _index(self, item: bytes) -> int:
         code = hash(item)
         index = code & self._low
-        return index if index >= self._split else code & (self._low * 2 + 1)
+        return index if index >= self._split else code & self._high
 
     @staticmethod
     def _find(bucket: bytearray, item: bytes) -> bool:
@@ -70,20 +76,15 @@ class IdSet:
         return False
 
     def _grow(self) -> None:
-        buckets, high = self._buckets, self._low * 2 + 1
-        stay, move = bytearray(), bytearray()
-        old = bytes(buckets[self._split])
-        for at in range(0, len(old), DIGEST):
-            item = old[at : at + DIGEST]
-            if hash(item) & high == self._split:
-                stay += item
-            else:
-                move += item
-        buckets[self._split] = stay
-        buckets.append(move)
+        buckets, bit = self._buckets, self._low + 1
+        items = [item for (item,) in _EACH.iter_unpack(buckets[self._split])]
+        # Of what has this bucket's number in its lower bits, one more bit decides.
+        buckets[self._split] = bytearray().join([item for item in items if not hash(item) & bit])
+        buckets.append(bytearray().join([item for item in items if hash(item) & bit]))
         self._split += 1
         if self._split > self._low:
-            self._low, self._split = high, 0
+            self._low, self._high, self._split = self._high, self._high * 2 + 1, 0
+        self._room += _FILL
 
 
 class SeenIds:
@@ -93,10 +94,11 @@ class SeenIds:
         self.horizon = horizon
         self.width = max(1, -(-horizon // 2))
         self._windows: dict[int, IdSet] = {}
-        self._current = -1
-        self._set = IdSet()
+        self._begins, self._ends = 0, -1  # of the window in which the last id came, in µs
+        self._add = IdSet().add
         self._older: tuple[IdSet, ...] = ()
         self._fresh: dict[int, bytearray] = {}
+        self._now = bytearray()  # the one of them that is being filled
 
     def __len__(self) -> int:
         return sum(map(len, self._windows.values()))
@@ -110,22 +112,21 @@ class SeenIds:
 
     def add(self, item: bytes, log_time: int) -> bool:
         """Remember a digest at ``log_time`` (µs); False if it was seen within the horizon."""
-        window = log_time // self.width
-        if window != self._current:
-            self._turn(window)
+        if not self._begins <= log_time < self._ends:
+            self._turn(log_time // self.width)
         for older in self._older:
             if item in older:
                 return False
-        if not self._set.add(item):
+        if not self._add(item):
             return False
-        self._fresh[window] += item
+        self._now += item
         return True
 
     def _turn(self, window: int) -> None:
         self.expire(window * self.width)
-        self._current = window
-        self._set = self._windows.setdefault(window, IdSet())
-        self._fresh.setdefault(window, bytearray())
+        self._begins, self._ends = window * self.width, (window + 1) * self.width
+        self._add = self._windows.setdefault(window, IdSet()).add
+        self._now = self._fresh.setdefault(window, bytearray())
         self._older = tuple(ids for w, ids in self._windows.items() if w != window)
 
     def expire(self, log_time: int) -> None:
@@ -141,7 +142,8 @@ class SeenIds:
     def take_fresh(self) -> dict[int, bytes]:
         """The digests that came since the last call, by window."""
         fresh = {window: bytes(items) for window, items in self._fresh.items() if items}
-        self._fresh = {self._current: bytearray()} if self._current >= 0 else {}
+        self._fresh = {}
+        self._ends = -1
         return fresh
 
     def restore(self, window: int, items: bytes) -> None:
@@ -149,7 +151,7 @@ class SeenIds:
         ids = self._windows.setdefault(window, IdSet())
         for at in range(0, len(items), DIGEST):
             ids.add(items[at : at + DIGEST])
-        self._current = -1
+        self._ends = -1
 
 
 class SeenContents:

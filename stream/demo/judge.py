@@ -93,7 +93,7 @@ def in_log_time(events: Iterable[Record], skew: int, partitions: int) -> Iterato
         if headers.get("fact") == b"tick":
             tick[number] = max(tick[number], stamp)
         elif event.timestamp_type == 0 and tick[number]:
-            stamp = min(stamp, tick[number] + skew)
+            stamp = min(stamp, tick[number] + (0 if "origin" in headers else skew))
         now[number] = max(now[number], stamp)
         if "fact" not in headers and f"events/{number}/{event.offset}".encode() not in moved:
             timed.append((now[number], number, event))

@@ -1,7 +1,7 @@
 """aiokafka's consumer, in a thread of its own, as a member of the group: settings, rebalances, fetches.
 
-Private parts of aiokafka in use: ``_fetcher.fetched_records`` (as Faust does) and ``_coordinator``
-(generation, heartbeats, errors).
+Private parts of aiokafka in use: ``_fetcher.fetched_records`` (as Faust does) and ``_records`` (what it gives out),
+and ``_coordinator`` (generation, heartbeats, errors).
 """
 
 import asyncio
@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
+import msgspec
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -46,13 +48,43 @@ class TransportSettings:
     fetch_max_wait_ms: int = 50
     fetch_max_bytes: int = 16 * 1024 * 1024
     max_partition_fetch_bytes: int = 1024 * 1024
-    max_batch_records: int = 2_000
+    max_batch_records: int = 4_000
     prefetch_batches: int = 4
 
     @property
     def request_timeout_seconds(self) -> float:
         """A join is answered only when the whole group has joined: longer than a rebalance may last."""
         return max(self.session_timeout_seconds, self.rebalance_timeout_seconds) + 10.0
+
+
+class FetchedRecord(msgspec.Struct, gc=False):
+    """One record of `events`: what is looked at of aiokafka's ``ConsumerRecord``, at a fifth of its cost."""
+
+    offset: int
+    timestamp: int  # ms
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def _fetched(tp: TopicPartition, record: Any) -> FetchedRecord:
+    return FetchedRecord(
+        record.offset, record.timestamp, record.timestamp_type, record.key, record.value, tuple(record.headers)
+    )
+
+
+class Fetched(dict[TopicPartition, Any]):
+    """The fetcher's results by partition; those of ``topic`` give out ``FetchedRecord``."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__()
+        self._topic = topic
+
+    def __setitem__(self, tp: TopicPartition, result: Any) -> None:
+        if tp.topic == self._topic and type(result) is FetchResult:
+            result._partition_records._consumer_record = _fetched
+        super().__setitem__(tp, result)
 
 
 class EngineAppT(AppT):
@@ -90,7 +122,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Connect, and note every successful heartbeat."""
         await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
+        consumer = self._ensure_consumer()
+        consumer._fetcher._records = Fetched(cast(EngineAppT, self.app).events)
+        coordinator = consumer._coordinator
         beat = coordinator._do_heartbeat
 
         async def noted() -> bool:

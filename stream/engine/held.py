@@ -31,7 +31,7 @@ SLICE = 2_000
 SWEEP = 500
 #: Batches of changes on their way; past it the partition waits for the oldest.
 IN_FLIGHT = 32
-OTHERS_IN_FLIGHT = 10_000
+OTHERS_IN_FLIGHT = 1_000
 
 
 class BrokenPromise(RuntimeError):
@@ -110,8 +110,8 @@ class Held:
             sent = await self._writes.append(self._topics.changes, self.number, records)
             self._changes += sent
             sent[-1].future.add_done_callback(lambda done: self._acknowledged(done, changes, queued))
-        for refused in out.refused:
-            self._others.append(await self._send_refused(refused))
+        if out.refused:
+            await self._send_refused(out.refused)
         for moved in out.moved:
             self._metrics.moved()
             origin = f"{self._topics.events}/{self.number}/{moved.record.offset}".encode()
@@ -134,20 +134,24 @@ class Held:
             for other in others:
                 await other.acknowledged()
 
-    async def _send_refused(self, refused: Refused) -> Sent:
-        record = refused.record
-        value = {
-            "topic": self._topics.events,
-            "partition": self.number,
-            "offset": record.offset,
-            "reason": refused.reason,
-            "detail": refused.detail,
-            "payload": None if record.value is None else b64encode(record.value).decode(),
-            "key": None if record.key is None else b64encode(record.key).decode(),
-            "log_time": format_iso(refused.log_time),
-        }
-        topic = self._topics.dead_letters if refused.ending == DEAD_LETTERED else self._topics.rejected
-        return await self._writes.send(topic, self.number, record.key, orjson.dumps(value))
+    async def _send_refused(self, all_refused: Sequence[Refused]) -> None:
+        places: dict[str, list[Record]] = {}
+        for refused in all_refused:
+            record = refused.record
+            value = {
+                "topic": self._topics.events,
+                "partition": self.number,
+                "offset": record.offset,
+                "reason": refused.reason,
+                "detail": refused.detail,
+                "payload": None if record.value is None else b64encode(record.value).decode(),
+                "key": None if record.key is None else b64encode(record.key).decode(),
+                "log_time": format_iso(refused.log_time),
+            }
+            topic = self._topics.dead_letters if refused.ending == DEAD_LETTERED else self._topics.rejected
+            places.setdefault(topic, []).append((record.key, orjson.dumps(value)))
+        for topic, records in places.items():
+            self._others += await self._writes.append(topic, self.number, records)
 
     def _acknowledged(self, done: asyncio.Future[Any], changes: Sequence[Change], queued: float) -> None:
         if not done.cancelled() and done.exception() is None:

@@ -30,10 +30,6 @@ class Sent(NamedTuple):
         return int((await self.future).offset) + self.records
 
 
-class RecordTooLarge(ValueError):
-    """A record that no batch can hold."""
-
-
 class Writes:
     """One producer for everything that the worker writes. Its errors surface where the future is awaited."""
 
@@ -60,7 +56,8 @@ class Writes:
     async def append(self, topic: str, partition: int, records: Iterable[Record]) -> list[Sent]:
         """Queue records for one partition, in order, in as few batches as they fit into.
 
-        Waits while an earlier batch of the partition is still queued, which is the back-pressure.
+        Waits while an earlier batch of the partition is still queued, which is the back-pressure. A record that no
+        batch holds travels alone; beyond ``REQUEST_BYTES`` it raises ``MessageSizeTooLargeError``.
         """
         sent: list[Sent] = []
         batch = self._producer.create_batch()
@@ -73,7 +70,7 @@ class Writes:
             batch = self._producer.create_batch()
             append = batch.append
             if append(key=key, value=value, timestamp=None) is None:
-                raise RecordTooLarge(f"a record of {len(value or b'')} bytes for {topic}/{partition}")
+                sent.append(await self.send(topic, partition, key, value))
         if count := batch.record_count():
             sent.append(Sent(await self._producer.send_batch(batch, topic, partition=partition), count))
         return sent

@@ -270,6 +270,22 @@ def test_a_producers_own_timestamp_is_clamped_to_the_last_tick_and_the_skew() ->
     assert partition.log_time == later + skew
 
 
+def test_a_moved_record_does_not_move_the_time() -> None:
+    """Its stamp is another clock's: that of the worker which found it elsewhere. What comes next keeps its own time."""
+    skew = CoreSettings().clock_skew
+    origin = (("origin", b"events/3/7"), ("moved", b"1"))
+    partition, out = run(
+        record(1, T, b"{}", TICK, 0),
+        record(2, T + SECOND, event("a"), kind=0),
+        record(3, T + skew, event("b"), origin, 0),
+        record(4, T + 2 * SECOND, event("c"), kind=0),
+    )
+    assert partition.log_time == T + 2 * SECOND
+    assert [change.at for change in out.changes] == [T + SECOND, T + SECOND, T + 2 * SECOND]
+    partition, _ = run(record(1, T, event("a"), origin, 1))
+    assert partition.log_time == T, "the broker's own time is the time"
+
+
 def test_a_definition_book_is_clamped_too() -> None:
     """`segments apply` runs on somebody's laptop."""
     partition, _ = run(

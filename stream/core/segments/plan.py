@@ -1,25 +1,77 @@
-"""Which memories a fact feeds and which segments it can touch: a fact costs its own rules."""
+"""Which memories a fact feeds and which segments it can touch: a fact costs its own rules (P6).
+
+Of the facts of one type the memories are found by what their filters demand of a field, ``category = 'Games'`` say:
+one look into a dictionary, however many segments ask for other categories. A segment that only counts events is
+touched when one of its memories took something in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stream.core.columns import ATTRIBUTES_CHANGE_WITH, SEEN, columns_of_event, event_types_with_columns
 from stream.core.segments.memory import Memory
+from stream.core.segments.normal import AllOf, Always, Among, Rule, Test, all_of
+from stream.core.segments.predicates import Getter, Predicate, predicate
 from stream.core.segments.segment import Segment
+from stream.core.segments.tree import Literal, Plain
+
+if TYPE_CHECKING:
+    from stream.core.customer import Customer
+    from stream.core.fact import Fact
+
+#: A memory by its place in the plan, and what of its filter is left to ask (None if nothing is).
+_Entry: TypeAlias = tuple[int, Memory, Predicate | None]
+#: Combinations of memories whose segments are kept; past it they are looked up anew.
+_KEPT = 4096
+#: Fields by which memories are looked up, the most telling first.
+_FIELDS = ("product_id", "category", "cart_id", "order_id", "session_id", "currency")
 
 
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What to do with facts of one type. Segments stand in the order of the book.
 
-    A customer's very first fact touches every segment besides: rules can be true of somebody of whom nothing
-    is known.
+    ``memories`` and ``segments`` are all that a fact of the type can feed and touch. A customer's very first fact
+    touches every segment besides: rules can be true of somebody of whom nothing is known.
     """
 
-    memories: tuple[Memory, ...]
-    segments: tuple[Segment, ...]
+    __slots__ = ("_indexed", "_open", "_own", "_readers", "_touched", "memories", "segments")
+
+    def __init__(self, event_type: str | None, own: Sequence[Segment], fed: Sequence[Memory], all_: Sequence[Segment]):
+        self.memories = tuple(fed)
+        self._own = tuple(own)
+        by_key: dict[str, list[Segment]] = {}
+        for segment in all_:
+            for key in segment.memories:
+                by_key.setdefault(key, []).append(segment)
+        self._readers = tuple(tuple(by_key.get(memory.key, ())) for memory in fed)
+        self.segments = _in_order([*own, *(segment for readers in self._readers for segment in readers)])
+        self._touched: dict[tuple[int, ...], tuple[Segment, ...]] = {}
+        self._open, self._indexed = _index(event_type, fed)
+
+    def feed(self, customer: Customer, fact: Fact, now: int) -> tuple[Segment, ...]:
+        """Let the memories take in what they remember of ``fact``; returns the segments that it can have touched."""
+        fed: tuple[int, ...] = ()
+        for number, memory, test in self._open:
+            if (test is None or test(fact)) and _remember(customer, memory, fact, now):
+                fed += (number,)
+        for get, entries in self._indexed:
+            found = entries.get(get(fact))
+            if found is not None:
+                for number, memory, test in found:
+                    if (test is None or test(fact)) and _remember(customer, memory, fact, now):
+                        fed += (number,)
+        if not fed:
+            return self._own
+        touched = self._touched.get(fed)
+        if touched is None:
+            if len(self._touched) >= _KEPT:
+                self._touched.clear()
+            read = (segment for number in fed for segment in self._readers[number])
+            touched = self._touched[fed] = _in_order([*self._own, *read])
+        return touched
 
 
 def plans(segments: Sequence[Segment], memories: Iterable[Memory]) -> tuple[dict[str, Plan], Plan]:
@@ -31,13 +83,68 @@ def plans(segments: Sequence[Segment], memories: Iterable[Memory]) -> tuple[dict
 
 
 def _plan(event_type: str | None, segments: Sequence[Segment], memories: tuple[Memory, ...]) -> Plan:
-    fed = tuple(memory for memory in memories if memory.takes(event_type))
-    keys = {memory.key for memory in fed}
     columns = SEEN if event_type is None else columns_of_event(event_type)
     profile = event_type == ATTRIBUTES_CHANGE_WITH
-    touched = tuple(
-        segment
-        for segment in segments
-        if segment.columns & columns or segment.memories & keys or (profile and segment.attributes)
+    own = [segment for segment in segments if segment.columns & columns or (profile and segment.attributes)]
+    return Plan(event_type, own, [memory for memory in memories if memory.takes(event_type)], segments)
+
+
+def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    return tuple(sorted({segment.index: segment for segment in segments}.values(), key=attrgetter("index")))
+
+
+def _remember(customer: Customer, memory: Memory, fact: Fact, now: int) -> bool:
+    if customer.memory is None:
+        customer.memory = {}
+    return memory.remember(customer.memory, fact.time)
+
+
+def _index(
+    event_type: str | None, memories: Sequence[Memory]
+) -> tuple[tuple[_Entry, ...], tuple[tuple[Getter, Mapping[Any, tuple[_Entry, ...]]], ...]]:
+    """The memories that every fact of the type has to be shown to, and by field and value those of the rest."""
+    rest: list[_Entry] = []
+    indexed: dict[str, dict[Plain, list[_Entry]]] = {}
+    for number, memory in enumerate(memories):
+        parts = [part for part in _parts(memory.filter) if not _is_type(part, event_type)]
+        found = _demand(parts)
+        if found is None:
+            rest.append((number, memory, _left(parts)))
+            continue
+        demand, field, values = found
+        entry = (number, memory, _left([part for part in parts if part is not demand]))
+        for value in values:
+            indexed.setdefault(field, {}).setdefault(value, []).append(entry)
+    return tuple(rest), tuple(
+        (attrgetter(field), {value: tuple(entries) for value, entries in by_value.items()})
+        for field, by_value in indexed.items()
     )
-    return Plan(fed, touched)
+
+
+def _parts(rule: Rule) -> tuple[Rule, ...]:
+    return rule.parts if isinstance(rule, AllOf) else (rule,)
+
+
+def _is_type(rule: Rule, event_type: str | None) -> bool:
+    """Whether the rule only says that the event is of the type whose facts these are."""
+    match rule:
+        case Test(op="=", left=column, right=Literal(value=value)):
+            return column.name == "event_type" and value == event_type
+    return False
+
+
+def _demand(parts: Sequence[Rule]) -> tuple[Rule, str, tuple[Plain, ...]] | None:
+    """The part that demands one of some values of a field, the field and the values."""
+    for field in _FIELDS:
+        for part in parts:
+            match part:
+                case Test(op="=", left=column, right=Literal(value=value), null=False) if column.name == field:
+                    return part, field, (value,)
+                case Among(column=column, options=options, inside=True, null=False) if column.name == field:
+                    return part, field, options
+    return None
+
+
+def _left(parts: Sequence[Rule]) -> Predicate | None:
+    rule = all_of(parts)
+    return None if rule == Always(True) else predicate(rule)
