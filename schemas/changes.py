@@ -87,3 +87,10 @@ class SegmentChange(BaseModel):
         ),
     ]
     code: Annotated[str, Field(description="Version of the code, and of its settings, that decided.")]
+    complete_since: Annotated[
+        Instant | None,
+        Field(
+            description="Only where the segment counts events and its window reaches further back than its memory: "
+            "events that arrived before this instant are not counted."
+        ),
+    ] = None

@@ -23,12 +23,27 @@ class FactKind(StrEnum):
 
     TICK = "tick"
     DEFINITIONS = "definitions"
+    FILLED = "filled"
 
 
 class Tick(BaseModel):
     """Time passed: its log time is all it says. From the partition's worker, about once a second."""
 
     model_config = ConfigDict(frozen=True)
+
+
+class Filled(BaseModel):
+    """Windows of the book ``version`` were read from the log, from offset ``first`` on. From the partition's worker.
+
+    From here on the memories ``keys`` miss nothing since log time ``since`` (µs; 0 if nothing at all).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+    keys: list[str]
+    first: Annotated[int, Field(ge=0)]
+    since: Annotated[int, Field(ge=0)]
 
 
 class SegmentDefinition(BaseModel):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import cast
 
 import msgspec
 
 from stream.core.changes import Change
 from stream.core.config import CoreSettings
-from stream.core.output import DEAD_LETTERED, REJECTED, Output, Refused
+from stream.core.fill import Fill
+from stream.core.filled import Filled, apart, gaps, is_fill
+from stream.core.output import DEAD_LETTERED, REJECTED, LogRecord, Output, Refused
 from stream.core.partition import Partition
 from stream.core.segments import canonical_json, load_book
 
@@ -53,11 +58,17 @@ class Interpreter:
     refused: list[Refused] = field(default_factory=list)
     endings: Counter[tuple[str, str]] = field(default_factory=Counter)
     partition: Partition = field(init=False)
+    #: Its place in a log of several partitions, of which each needs an interpreter of its own.
+    number: int = 0
+    partitions: int = 1
+    #: Keep every record, so that ``fill`` can read them again.
+    keeps_log: bool = False
+    log: list[InMemoryRecord] = field(init=False, default_factory=list)
     _offset: int = field(init=False, default=0)
     _taken: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.partition = Partition(0, 1, self.settings)
+        self.partition = Partition(self.number, self.partitions, self.settings)
         self.apply(self.book_text, 0)
 
     @property
@@ -76,7 +87,12 @@ class Interpreter:
     def feed(self, records: Sequence[InMemoryRecord]) -> None:
         """Process a batch whose offsets go on from the last."""
         out = Output()
-        self.partition.process(records, out)
+        for some in apart(records) if records else ():
+            if is_fill(some[0]):
+                self._prepare(some[0])
+            self.partition.process(some, out)
+            if self.keeps_log:
+                self.log += cast(Sequence[InMemoryRecord], some)
         while self.partition.membership.sweeping:
             self.partition.sweep(_SWEEP, out)
         self._offset = records[-1].offset + 1 if records else self._offset
@@ -87,6 +103,34 @@ class Interpreter:
     def advance(self, until: int) -> None:
         """Let time pass to ``until`` (µs) with no event: a tick."""
         self.pipe(until, None, b"{}", (("fact", b"tick"),))
+
+    def fill(self, at: int, first: int = 0) -> bool:
+        """Fill new windows from the log from offset ``first`` on, as a worker does, at ``at`` (µs).
+
+        Needs ``keeps_log``. False if there was nothing to gain.
+        """
+        partition, edition = self.partition, self.partition.membership.edition
+        since = self.log[first].timestamp * 1000 if first else 0
+        missing = gaps(edition, partition.log_time) if edition else {}
+        keys = sorted(key for key, known in missing.items() if since < known)
+        if edition is None or not keys:
+            return False
+        fact = Filled(edition.book.version, keys, first, since)
+        self.pipe(at, None, fact.encode(), (("fact", b"filled"),))
+        return True
+
+    def _prepare(self, record: LogRecord) -> None:
+        """Read the log so far again for what a ``filled`` fact fills."""
+        partition, edition = self.partition, self.partition.membership.edition
+        fact = partition.takes_fill(record.value)
+        if fact is None or edition is None:
+            return
+        if not self.keeps_log:
+            raise LookupError("a log whose windows were filled can only be read by an interpreter that keeps it")
+        fill = Fill(partition.number, partition.partitions, partition.settings, edition, fact)
+        fill.process(self.log[bisect_left(self.log, fact.first, key=attrgetter("offset")) :])
+        fill.until = record.offset
+        partition.fill = fill
 
     def take(self) -> list[Change]:
         """The changes since the last call; they are counted, and no longer kept."""

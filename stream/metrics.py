@@ -16,6 +16,7 @@ from stream.core.changes import Change
 from stream.core.output import Output
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+_FILL = (0.1, 1, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600)
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -41,7 +42,7 @@ WORKER: tuple[Metric, ...] = (
     ),
     Metric("records_moved", "counter", "Records found in the wrong partition and sent again to the right one."),
     Metric("records_replayed", "counter", "Facts met again after a recovery that the state already covered."),
-    Metric("control_records", "counter", "Ticks and definition books read."),
+    Metric("control_records", "counter", "Ticks, definition books and fills read."),
     Metric("changes", "counter", "Segment changes decided, by segment and direction.", ("segment", "action")),
     Metric("changes_compared", "counter", "Changes of a replay that had left before, and were compared."),
     Metric("changes_different", "counter", "Of those, the ones that differed. Anything but 0 is a defect."),
@@ -52,6 +53,7 @@ WORKER: tuple[Metric, ...] = (
         "of each batch of changes, its oldest.",
         ("cause",),
     ),
+    Metric("window_fill_seconds", "histogram", "Filling a partition's new windows from the log.", (), _FILL),
     Metric("deadlines_pending", "gauge", "Entries on the heaps of deadlines."),
     Metric(
         "deadline_lateness_seconds",
@@ -182,6 +184,10 @@ class Metrics:
         """One fetched batch is computed."""
         self._set.histogram("batch_records").observe(records)
         self._set.histogram("batch_seconds").observe(seconds)
+
+    def filled(self, seconds: float) -> None:
+        """A partition's new windows were filled from the log."""
+        self._set.histogram("window_fill_seconds").observe(seconds)
 
     def moved(self) -> None:
         """A record is sent again to its customer's partition."""

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from stream.engine.delivery import Processor
 from stream.engine.faust_app import create_app, run, serve_until_signal
+from stream.engine.fills import Fills
 from stream.engine.gate import ForeignTopic, gate
 from stream.engine.host import Host
 from stream.engine.recovery import Recovery
@@ -58,6 +59,7 @@ async def _work(settings: Settings, metrics: Metrics) -> None:
         tick_seconds=settings.tick_seconds,
         checkpoint_seconds=settings.checkpoint_seconds,
         watchdog=watchdog,
+        fills=Fills(client, topics.events),
     )
     app = create_app(
         host,

@@ -44,6 +44,7 @@ class _Value(msgspec.Struct):
     evidence: dict[str, Any]
     profile: dict[str, Any]
     code: str
+    complete_since: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def change_id(customer_id: str, segment: str, action: str, sequence: int, at: int, version: str) -> str:
@@ -93,8 +94,9 @@ def change(
     cause: dict[str, Any],
     evidence: dict[str, Any],
     code: str,
+    complete_since: int | None = None,
 ) -> Change:
-    """Number the customer's next change and put it into bytes. ``at`` in µs."""
+    """Number the customer's next change and put it into bytes. ``at`` and ``complete_since`` in µs."""
     customer.sequence = sequence = customer.sequence + 1
     action = "entered" if entered else "exited"
     version = book.version
@@ -110,5 +112,6 @@ def change(
         evidence,
         profile_of(customer, book.attributes),
         code,
+        msgspec.UNSET if complete_since is None else format_iso(complete_since),
     )
     return Change(customer.customer_id, sequence, _encode(value), segment, action, at, cause["kind"])

@@ -27,7 +27,8 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 
     Absolute, and stamped: ``offset`` is that of the last log record that it covers. ``book`` is the number (in its
     partition) of the definition book that it was last evaluated under. ``members`` maps a segment to the instant of
-    its entry, ``due`` to the instant of its next change by time alone. ``wake`` is the instant of the record's entry
+    its entry, ``due`` to the instant of its next change by time alone, ``holds`` to what holds it back
+    (``hysteresis``). ``wake`` is the instant of the record's entry
     on the partition's heap, ``mark`` the checkpoint that will hold it as it is now; both mean nothing on disk.
     """
 
@@ -56,6 +57,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     attributes: dict[str, tuple[AttributeValue, int]] | None = None
     carts: dict[str, Cart] | None = None
     orders: list[str] | None = None
+    holds: dict[str, tuple[int | None, int | None]] | None = None
     wake: int = 0
     mark: int = 0
 

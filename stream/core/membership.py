@@ -7,7 +7,7 @@ and is then put back. Definition books reach a customer before anything else tha
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from stream.core.attributes import AttributeTypeError, coerce, stated
 from stream.core.changes import Change, cause_of, change
 from stream.core.customer import Customer
 from stream.core.decode import Fact
+from stream.core.hysteresis import forget
 from stream.core.segments import CompiledBook, Segment
 from stream.core.time import NEVER
 
@@ -30,6 +31,47 @@ class Edition(NamedTuple):
     at: int  # log time, µs
     source: bytes  # as in the log
     book: CompiledBook
+    #: Key of a memory -> log time (µs) since which it has been fed; 0 if it has missed nothing.
+    since: Mapping[str, int]
+    #: Where some of its memories, ``refilled``, were read from the log: what they hold of each customer at its instant.
+    filled: Callable[[str], dict[str, list[Any]]] | None = None
+    refilled: frozenset[str] = frozenset()
+    #: Segments that are written otherwise than in the edition before.
+    redefined: frozenset[str] = frozenset()
+
+    def complete_since(self, segment: Segment, at: int) -> int | None:
+        """Since when (µs) the segment knows all that it counts; None if at ``at`` it misses nothing in its windows."""
+        latest = 0
+        for key in segment.memories:
+            since = self.since[key]
+            if since > latest and since > at - self.book.horizons[key]:
+                latest = since
+        return latest or None
+
+
+def next_edition(before: Edition | None, at: int, source: bytes, book: CompiledBook, missed: bool) -> Edition:
+    """The edition that follows. What ``book`` remembers beyond the one before has missed the past, if there was one."""
+    since: dict[str, int] = {}
+    known = {memory.key: memory for memory in before.book.memories} if before else {}
+    for memory in book.memories:
+        old = known.get(memory.key)
+        if before is not None and old is not None and memory.k <= old.k and memory.horizon <= old.horizon:
+            since[memory.key] = before.since[memory.key]
+        else:
+            since[memory.key] = at if missed else 0
+    number = before.number + 1 if before else 1
+    return Edition(number, at, source, book, since, redefined=redefined(before.source if before else None, source))
+
+
+def redefined(before: bytes | None, source: bytes) -> frozenset[str]:
+    """The segments of the book in ``source`` that stand otherwise, or not at all, in the one before."""
+    old: dict[str, Any] = {} if before is None else _segments(before)
+    return frozenset(name for name, definition in _segments(source).items() if old.get(name) != definition)
+
+
+def _segments(source: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(source)["book"].get("segments") or {}
+    return found
 
 
 class Membership:
@@ -81,8 +123,13 @@ class Membership:
             if looked >= budget:
                 return looked
         self._laggards = None
-        del self.editions[:-1]
+        self.editions = [self.editions[-1]._replace(filled=None)]
         return looked
+
+    @property
+    def filling(self) -> bool:
+        """Whether customers are still to come to an edition that was read from the log: no checkpoint could hold it."""
+        return any(edition.filled is not None for edition in self.editions)
 
     def restore(self, editions: Sequence[Edition]) -> None:
         """After a recovery: the books of the checkpoint, the heap, and who still has to be swept."""
@@ -137,7 +184,7 @@ class Membership:
         segments: Sequence[Segment],
         at: int,
         cause: dict[str, Any],
-        book: CompiledBook,
+        edition: Edition,
         out: list[Change],
     ) -> None:
         """Decide ``segments`` at ``at`` (µs) and write down when each next changes by itself."""
@@ -162,7 +209,9 @@ class Membership:
                 members[name] = at
             else:
                 del members[name]
-            out.append(change(customer, name, member, at, book, cause, segment.evidence(customer, at), self.code))
+            since = edition.complete_since(segment, at) if segment.memories else None
+            evidence = segment.evidence(customer, at)
+            out.append(change(customer, name, member, at, edition.book, cause, evidence, self.code, since))
 
     def decide(
         self,
@@ -170,7 +219,7 @@ class Membership:
         segments: Sequence[Segment],
         at: int,
         fact: Fact,
-        book: CompiledBook,
+        edition: Edition,
         out: list[Change],
     ) -> None:
         """What ``fact`` changes at ``at`` (µs): the hot path of ``evaluate``, which it calls only for a change."""
@@ -194,7 +243,7 @@ class Membership:
                     flipped = []
                 flipped.append(segment)
         if flipped is not None:
-            self.evaluate(customer, flipped, at, cause_of(fact), book, out)
+            self.evaluate(customer, flipped, at, cause_of(fact), edition, out)
         # `schedule`, written out: what was due before has its entry already.
         if soonest < NEVER and (not customer.wake or soonest < customer.wake):
             customer.wake = soonest
@@ -240,9 +289,10 @@ class Membership:
     def _pass_time(self, customer: Customer, log_time: int, out: list[Change]) -> None:
         due = customer.due
         while due and (instant := min(due.values())) <= log_time:
-            book = self._edition_of(customer).book
-            segments = [book.by_name[name] for name in sorted(due) if due[name] == instant]
-            self.evaluate(customer, segments, instant, _TIME, book, out)
+            edition = self._edition_of(customer)
+            by_name = edition.book.by_name
+            segments = [by_name[name] for name in sorted(due) if due[name] == instant]
+            self.evaluate(customer, segments, instant, _TIME, edition, out)
 
     def _change_book(self, customer: Customer, edition: Edition, out: list[Change]) -> None:
         book = edition.book
@@ -256,10 +306,21 @@ class Membership:
             assert customer.members is not None
             del customer.members[name]
             out.append(change(customer, name, False, edition.at, book, cause, {}, self.code))
-        if customer.memory:
-            kept = {memory.key for memory in book.memories}
-            customer.memory = {k: v for k, v in customer.memory.items() if k in kept} or None
-        self.evaluate(customer, book.segments, edition.at, cause, book, out)
+        memory = {key: held for key, held in (customer.memory or {}).items() if key in book.horizons}
+        if edition.filled is not None:
+            memory = {key: held for key, held in memory.items() if key not in edition.refilled}
+            memory |= edition.filled(customer.customer_id)
+        customer.memory = memory or None
+        for name in [name for name in customer.holds or () if name not in names or name in edition.redefined]:
+            forget(customer, name)
+        # Nobody keeps a membership that a new rule does not give, however long one has to stay by it.
+        members = customer.members or {}
+        entered: dict[str, int] = {}
+        for name in edition.redefined.intersection(members):
+            if stay := book.by_name[name].min_stay:
+                entered[name], members[name] = members[name], edition.at - stay
+        self.evaluate(customer, book.segments, edition.at, cause, edition, out)
+        members.update((name, at) for name, at in entered.items() if name in members)
 
 
 def _retype(customer: Customer, before: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -12,7 +12,8 @@ from stream.core.bots import BotAgents
 from stream.core.config import CoreSettings
 from stream.core.customer import Customer, fold
 from stream.core.decode import Fact, Unusable, check_depth, decode
-from stream.core.membership import Edition, Membership
+from stream.core.filled import Filled, filled_of
+from stream.core.membership import Membership, next_edition
 from stream.core.output import (
     APPLIED,
     DEAD_LETTERED,
@@ -51,6 +52,16 @@ def content_of(fact: Fact) -> bytes:
     )
 
 
+class Filling(Protocol):
+    """What ``stream.core.fill.Fill`` is to a partition."""
+
+    @property
+    def fact(self) -> Filled: ...
+    @property
+    def until(self) -> int: ...  # everything below this offset is in
+    def memory(self, customer_id: str, /) -> dict[str, list[Any]]: ...
+
+
 class Partition:
     """The state of one partition, and its step. A function of the log alone; batch cuts change nothing.
 
@@ -67,6 +78,9 @@ class Partition:
         self.position = -1
         self.log_time = 0
         self.last_tick = 0
+        self.met_facts = False  # whether the log had anything but control records so far
+        #: Whoever hands over a ``filled`` fact has to put here what the log said up to it.
+        self.fill: Filling | None = None
         self._is_bot = BotAgents()
 
     @property
@@ -85,7 +99,7 @@ class Partition:
         rate_width, rate_limit = settings.rate_width, settings.rate_limit
         is_bot, verdicts = self._is_bot, self._is_bot.verdicts
         new_id, new_content = self.ids.add, self.contents.add
-        now, last_tick = self.log_time, self.last_tick
+        now, last_tick, met_facts = self.log_time, self.last_tick, self.met_facts
         window, window_ends = 0, -1  # of the rate, as of `now`
         plans: dict[str, Plan] = {}
         edition = membership.edition
@@ -115,8 +129,12 @@ class Partition:
                 if fact_kind == b"tick":
                     self.last_tick = last_tick = max(last_tick, stamp)
                     out.control += 1
-                elif fact_kind == b"definitions":
-                    self._adopt(record, out)
+                elif fact_kind == b"definitions" or fact_kind == b"filled":
+                    self.met_facts = met_facts
+                    if fact_kind == b"filled":
+                        self._take_fill(record, out)
+                    else:
+                        self._adopt(record, out)
                     edition = membership.edition
                     book = edition.book if edition else None
                     number = edition.number if edition else 0
@@ -127,6 +145,7 @@ class Partition:
                 self.position = offset
                 continue
             self.position = offset
+            met_facts = True
             try:
                 fact = decode(record.value, now, origin, limits)
             except Unusable as unusable:
@@ -201,8 +220,10 @@ class Partition:
             if fresh:
                 segments = book.segments
             if segments:
-                membership.decide(customer, segments, now, fact, book, changes)
+                assert edition is not None
+                membership.decide(customer, segments, now, fact, edition, changes)
         self.log_time = now
+        self.met_facts = met_facts
         if applied:
             endings[APPLIED, "fact"] += applied
 
@@ -219,8 +240,34 @@ class Partition:
             self._refuse(out, record, DEAD_LETTERED, "bad_definitions", str(error)[:2000])
             return
         if newest is None or newest.book.version != book.version:
-            number = newest.number + 1 if newest else 1
-            self.membership.adopt(Edition(number, self.log_time, record.value or b"", book))
+            self.membership.adopt(next_edition(newest, self.log_time, record.value or b"", book, self.met_facts))
+
+    def takes_fill(self, value: bytes | None) -> Filled | None:
+        """The ``filled`` fact in ``value``, None unless it fills something that the newest book misses."""
+        fact, newest = filled_of(value), self.membership.edition
+        if fact is None or newest is None or fact.version != newest.book.version:
+            return None
+        gained = all(key in newest.since and fact.since < newest.since[key] for key in fact.keys)
+        return fact if fact.keys and gained else None
+
+    def _take_fill(self, record: LogRecord, out: Output) -> None:
+        out.control += 1
+        fact, newest = self.takes_fill(record.value), self.membership.edition
+        if fact is None or newest is None:
+            return
+        fill, self.fill = self.fill, None
+        if fill is None or fill.fact != fact or fill.until < record.offset:
+            raise LookupError(f"what the fact at offset {record.offset} fills was not read from the log before it")
+        self.membership.adopt(
+            newest._replace(
+                number=newest.number + 1,
+                at=self.log_time,
+                since={**newest.since, **dict.fromkeys(fact.keys, fact.since)},
+                filled=fill.memory,
+                refilled=frozenset(fact.keys),
+                redefined=frozenset(),
+            )
+        )
 
     def _move(self, out: Output, record: LogRecord, customer_id: str) -> None:
         if any(key == "moved" for key, _ in record.headers):

@@ -23,7 +23,7 @@ import msgspec
 
 from stream.core.config import CoreSettings
 from stream.core.customer import Customer
-from stream.core.membership import Edition
+from stream.core.membership import Edition, redefined
 from stream.core.partition import Partition, book_of
 from stream.core.windows import DIGEST
 
@@ -42,7 +42,9 @@ class Checkpoint(msgspec.Struct, array_like=True):
     position: int  # offset of the last record of `events` that is in
     log_time: int  # µs
     last_tick: int  # µs
-    editions: list[tuple[int, int, bytes]]  # number, log time, source: books that some customer may stand under
+    met_facts: bool
+    #: Number, log time, source and ``Edition.since`` of the books that some customer may stand under.
+    editions: list[tuple[int, int, bytes, dict[str, int]]]
     changes: int  # offset in `segment-changes` of the first change that `position` does not cover
     code: str  # version of the code that wrote it
 
@@ -76,9 +78,15 @@ class Checkpointer:
         assert self._header is None, "a checkpoint is in progress"
         partition = self._partition
         membership = partition.membership
-        editions = [(e.number, e.at, e.source) for e in membership.editions]
+        editions = [(e.number, e.at, e.source, dict(e.since)) for e in membership.editions]
         self._header = Checkpoint(
-            partition.position, partition.log_time, partition.last_tick, editions, 0, partition.settings.code
+            partition.position,
+            partition.log_time,
+            partition.last_tick,
+            partition.met_facts,
+            editions,
+            0,
+            partition.settings.code,
         )
         membership.begin_checkpoint()
         self._small = [*self._chunks(), *self._tombstones()]
@@ -135,6 +143,17 @@ class Checkpointer:
             yield key, None
 
 
+def _editions(checkpoint: Checkpoint) -> list[Edition]:
+    found: list[Edition] = []
+    for number, at, source, since in checkpoint.editions:
+        # Whoever stands under the oldest of them never comes to it: what it changed does not matter any more.
+        before = found[-1].source if found else source
+        found.append(
+            Edition(number, at, source, book_of(source), since, redefined=redefined(before, source)),
+        )
+    return found
+
+
 class Loader:
     """Reads a partition's state back, record by record in the order of the topic."""
 
@@ -179,8 +198,8 @@ class Loader:
             partition.position = checkpoint.position
             partition.log_time = checkpoint.log_time
             partition.last_tick = checkpoint.last_tick
-            editions = [Edition(n, at, source, book_of(source)) for n, at, source in checkpoint.editions]
-            partition.membership.restore(editions)
+            partition.met_facts = checkpoint.met_facts
+            partition.membership.restore(_editions(checkpoint))
         else:
             partition.membership.restore([])
         return partition, Checkpointer(partition, covered, self._restore_chunks(partition, covered)), checkpoint

@@ -6,18 +6,20 @@ import asyncio
 import logging
 import time
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import orjson
-from aiokafka.structs import ConsumerRecord
 
-from schemas.facts import MOVED_HEADER, ORIGIN_HEADER
+from schemas.facts import FACT_HEADER, MOVED_HEADER, ORIGIN_HEADER, FactKind
 from stream.core.changes import Change
-from stream.core.output import DEAD_LETTERED, Output, Refused
+from stream.core.fill import Fill
+from stream.core.filled import apart, is_fill
+from stream.core.output import DEAD_LETTERED, LogRecord, Output, Refused
 from stream.core.routing import partition_of
 from stream.core.time import format_iso
+from stream.engine.fills import Fills
 from stream.engine.recovery import Recovered
 from stream.engine.topics import TopicNames
 from stream.engine.writes import Record, Sent, Writes
@@ -29,6 +31,10 @@ log = logging.getLogger(__name__)
 SLICE = 2_000
 #: Customers brought to a new definition book after each batch.
 SWEEP = 500
+#: The part of the worker's time that filling new windows may take.
+FILL_SHARE = 0.3
+#: Records that a fill may be behind when its fact is written; the partition waits while the rest is read.
+NEARLY = 10_000
 #: Batches of changes on their way; past it the partition waits for the oldest.
 IN_FLIGHT = 32
 OTHERS_IN_FLIGHT = 1_000
@@ -42,12 +48,21 @@ class Held:
     """One partition in the hands of this worker. Calls of ``batch`` and ``checkpoint`` may interleave at awaits."""
 
     def __init__(
-        self, found: Recovered, writes: Writes, state_writes: Writes, topics: TopicNames, metrics: Metrics
+        self,
+        found: Recovered,
+        writes: Writes,
+        state_writes: Writes,
+        topics: TopicNames,
+        metrics: Metrics,
+        fills: Fills,
     ) -> None:
         self.partition = found.partition
         self.number = found.partition.number
         self._checkpointer = found.checkpointer
         self._writes, self._state_writes, self._topics, self._metrics = writes, state_writes, topics, metrics
+        self._fills = fills
+        self._fill: Fill | None = None  # read so far, for a fact that is on its way
+        self._filled: int | None = None  # number of the edition for which the log had nothing to add
         self._left = found.left
         self._replay_end = found.events_end  # until there, everything in `left` must be met again
         self._changes: list[Sent] = []  # on their way, in order
@@ -75,15 +90,18 @@ class Held:
 
     # -- forward ------------------------------------------------------------------------------------------------
 
-    async def batch(self, records: Sequence[ConsumerRecord]) -> None:
+    async def batch(self, records: Sequence[LogRecord]) -> None:
         """Process one fetched batch and send what it gives out; does not wait until that has arrived."""
         async with self._lock:
-            out = Output()
-            begun = time.perf_counter()
-            self.partition.process(records, out)
-            self.partition.sweep(SWEEP, out)
-            self._metrics.batch(len(records), time.perf_counter() - begun)
-            await self._emit(out)
+            for some in apart(records):
+                if is_fill(some[0]):
+                    await self._prepare(some[0])
+                out = Output()
+                begun = time.perf_counter()
+                self.partition.process(some, out)
+                self.partition.sweep(SWEEP, out)
+                self._metrics.batch(len(some), time.perf_counter() - begun)
+                await self._emit(out)
 
     async def sweep(self) -> bool:
         """Go on bringing customers to a new definition book; False when all are there."""
@@ -157,6 +175,52 @@ class Held:
         if not done.cancelled() and done.exception() is None:
             self._metrics.left(changes, time.time(), time.monotonic() - queued)
 
+    # -- windows that miss their past ---------------------------------------------------------------------------
+
+    async def fill(self, going: Callable[[], bool]) -> bool:
+        """Read the log again for what a new book counts, and say so in the log; True if there was anything to do."""
+        edition = self.partition.membership.edition
+        if edition is None or self._filled == edition.number or self._fill or self.partition.membership.sweeping:
+            return False
+        fill = await self._fills.begin(self.partition)
+        if fill is None:
+            self._filled = edition.number
+            return False
+        begun = time.monotonic()
+        behind = self.partition.position + 1 - fill.until
+        while going() and behind > NEARLY:
+            await self._fills.advance(fill, self.number, fill.until + behind, share=FILL_SHARE, going=going)
+            before, behind = behind, self.partition.position + 1 - fill.until
+            if behind > before / 2:
+                break  # the stream is as fast as this reading
+        if going() and self.partition.takes_fill(fill.fact.encode()) is not None:
+            # The rest is read when the fact is met. Until it is acknowledged, it may be met already.
+            self._fill = fill
+            header = [(FACT_HEADER, FactKind.FILLED.value.encode())]
+            sent = await self._writes.send(self._topics.events, self.number, None, fill.fact.encode(), header)
+            await sent.acknowledged()
+            seconds = time.monotonic() - begun
+            self._metrics.filled(seconds)
+            log.info(
+                "events/%d: %d windows filled from offset %d on, in %.1f s",
+                self.number,
+                len(fill.fact.keys),
+                fill.fact.first,
+                seconds,
+            )
+        return True
+
+    async def _prepare(self, record: LogRecord) -> None:
+        """What a ``filled`` fact fills has to be there when it is met, be it another worker's or that of a replay."""
+        fact = self.partition.takes_fill(record.value)
+        fill, self._fill = self._fill, None
+        if fact is None:
+            return
+        if fill is None or fill.fact != fact:
+            fill = self._fills.of(self.partition, fact)
+        await self._fills.advance(fill, self.number, record.offset, share=1.0, going=lambda: True)
+        self.partition.fill = fill
+
     # -- read-back ----------------------------------------------------------------------------------------------
 
     def _not_said_yet(self, changes: Sequence[Change]) -> list[Change]:
@@ -197,6 +261,9 @@ class Held:
         """Write the state as of now; returns the offset to commit. The caller sees to it that only one runs."""
         begun = time.monotonic()
         cp = self._checkpointer
+        while self.partition.membership.filling:  # it stands in memory alone until all customers have come to it
+            await self.sweep()
+            await asyncio.sleep(0)
         async with self._lock:
             cp.begin()
             position = self.partition.position

@@ -17,6 +17,7 @@ from stream.core.config import CoreSettings
 from stream.core.customer import Customer
 from stream.core.windows import digest
 from stream.engine.death import die
+from stream.engine.fills import Fills
 from stream.engine.held import Held
 from stream.engine.offsets import NotOwner, Offsets
 from stream.engine.recovery import Recovery
@@ -50,13 +51,14 @@ class Host:
         tick_seconds: float,
         checkpoint_seconds: float,
         watchdog: Watchdog,
+        fills: Fills,
     ) -> None:
         self._recovery, self._topics, self._metrics = recovery, topics, metrics
         # aiokafka has one request per broker on its way: changes must not wait behind the batches of a checkpoint.
         self._writes, self._state_writes = writes, state_writes
         self._core, self._total = core, partitions
         self._tick_seconds, self._checkpoint_seconds = tick_seconds, checkpoint_seconds
-        self._watchdog = watchdog
+        self._watchdog, self._fills = watchdog, fills
         self._held: dict[int, Held] = {}
         self._ends: dict[int, tuple[int, int]] = {}  # of `state` and `segment-changes` when they were last ours
         self._open = False  # between `assigned` and `revoked`
@@ -86,7 +88,9 @@ class Host:
         if new:
             found = await self._recovery.load(new, self._total, self._core)
             for p, recovered in found.items():
-                self._held[p] = Held(recovered, self._writes, self._state_writes, self._topics, self._metrics)
+                self._held[p] = Held(
+                    recovered, self._writes, self._state_writes, self._topics, self._metrics, self._fills
+                )
             records = sum(r.records for r in found.values())
             seconds = max(r.seconds for r in found.values())
             self._metrics.recovered(records, seconds)
@@ -104,6 +108,7 @@ class Host:
         self._open, self._stop = True, asyncio.Event()
         self._spawn(self._checkpoints())
         self._spawn(self._sweeps())
+        self._spawn(self._fill())
         if self._tick_seconds:
             self._spawn(self._ticks())
         return {p: held.read_on for p, held in self._held.items()}
@@ -169,6 +174,13 @@ class Host:
             for held in list(self._held.values()):
                 busy = await held.sweep() or busy
             await self._pause(_SWEEP_PAUSE if busy else 0.2)
+
+    async def _fill(self) -> None:
+        """New windows are filled from the log one partition after the other, beside the live stream."""
+        while not self._stop.is_set():
+            for held in list(self._held.values()):
+                await held.fill(lambda: not self._stop.is_set())
+            await self._pause(1.0)
 
     async def _ticks(self) -> None:
         """Write the time into every partition held. A tick that cannot be written is an error like any other."""

@@ -27,6 +27,8 @@ class CompiledBook:
     segments: tuple[Segment, ...]
     by_name: Mapping[str, Segment]
     memories: tuple[Memory, ...]
+    #: Key of a memory -> its horizon (µs).
+    horizons: Mapping[str, int]
     _plans: Mapping[str, Plan]
     _plan_of_others: Plan
 
@@ -55,4 +57,5 @@ def compile_book(book: DefinitionBook) -> CompiledBook:
     memories = memories_of(rules.values())
     by_type, others = plans(segments, memories)
     by_name = {segment.name: segment for segment in segments}
-    return CompiledBook(version(book), book.attributes, segments, by_name, memories, by_type, others)
+    horizons = {memory.key: memory.horizon for memory in memories}
+    return CompiledBook(version(book), book.attributes, segments, by_name, memories, horizons, by_type, others)

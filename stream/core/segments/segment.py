@@ -30,6 +30,10 @@ class Segment:
     columns: frozenset[str]
     attributes: frozenset[str]
     memories: frozenset[str]
+    #: How slowly membership follows, in µs (``stream.core.hysteresis``).
+    enter_after: int = 0
+    min_stay: int = 0
+    cooldown: int = 0
 
 
 def segment(name: str, index: int, rule: Rule) -> Segment:

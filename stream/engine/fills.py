@@ -1,0 +1,72 @@
+"""Reads the log again for windows that miss their past (``stream.core.fill``): what to read, and reading it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stream.core.fill import Fill
+from stream.core.filled import Filled, gaps
+from stream.core.partition import Partition
+from stream.core.time import NEVER
+from stream.engine.reading import Reading
+
+#: Records between two pauses: some milliseconds.
+SLICE = 500
+#: Before a window begins (µs): an event may be that much ahead of its log time, and an id be there twice.
+MARGIN = 3_600_000_000
+
+
+class Fills:
+    """Fills of the partitions of one worker, read by consumers of their own."""
+
+    def __init__(self, client: Mapping[str, Any], events: str) -> None:
+        self._client, self._events = client, events
+
+    async def begin(self, partition: Partition) -> Fill | None:
+        """What the log can add to the newest book's memories, nothing read yet; None if that is nothing."""
+        edition = partition.membership.edition
+        missing = gaps(edition, partition.log_time) if edition is not None else {}
+        if edition is None or not missing:
+            return None
+        reach = max(edition.book.horizons[key] for key in missing)
+        async with Reading.of(self._client) as reading:
+            first, end = await reading.span(self._events, partition.number)
+            if reach < NEVER:
+                at = partition.log_time - reach - MARGIN
+                first = max(first, await reading.offset_at(self._events, partition.number, max(0, at) // 1000) or first)
+            since = 0
+            if first:
+                async for records in reading.records(self._events, partition.number, first, min(end, first + 1)):
+                    since = records[0].timestamp * 1000
+                    break
+                else:
+                    return None
+        keys = sorted(key for key, known in missing.items() if since < known)
+        return self.of(partition, Filled(edition.book.version, keys, first, since)) if keys else None
+
+    def of(self, partition: Partition, fact: Filled) -> Fill:
+        """The fill that ``fact`` speaks of, nothing read yet."""
+        edition = partition.membership.edition
+        assert edition is not None, "a fact that fills nothing is not taken"
+        return Fill(partition.number, partition.partitions, partition.settings, edition, fact)
+
+    async def advance(self, fill: Fill, number: int, until: int, *, share: float, going: Callable[[], bool]) -> None:
+        """Read on up to offset ``until`` (exclusive), while ``going``.
+
+        ``share`` is the part of the time that the reading may take from the rest of the worker.
+        """
+        if fill.until >= until:
+            return
+        async with Reading.of(self._client) as reading:
+            async for records in reading.records(self._events, number, fill.until, until):
+                wanted = [record for record in records if fill.until <= record.offset < until]
+                for at in range(0, len(wanted), SLICE):
+                    if not going():
+                        return
+                    begun = time.perf_counter()
+                    fill.process(wanted[at : at + SLICE])
+                    await asyncio.sleep((time.perf_counter() - begun) * (1 / share - 1))
+        fill.until = until  # whatever compaction or control records have left of it
