@@ -1,6 +1,6 @@
 """The registry of topics: the one source for the app, the manifests, the documentation and the tests.
 
-All topics have as many partitions as ``events``, and a record is in the partition of its customer everywhere.
+A topic of customers has as many partitions as ``events``, and a record is in the partition of its customer everywhere.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Literal
 from pydantic import BaseModel
 
 from schemas.changes import SegmentChange
+from schemas.definitions import AppliedBook
 from schemas.deliveries import Receipt
 from schemas.events import Event
 from schemas.facts import Definitions, Tick
 from schemas.rejections import DeadLetter, RejectedRecord
 
-Role = Literal["log", "refused", "output", "state"]
+Role = Literal["log", "refused", "output", "state", "record"]
 _DAY = 24 * 3600 * 1000  # ms
 # Refused records carry the original in base64: a record of Kafka's default limit of 1 MiB becomes 1.4 MB.
 _ROOM_FOR_BASE64 = {"max.message.bytes": "2097152"}
@@ -81,7 +82,8 @@ STATE = Topic(
     key="internal",
     value=(),
     cleanup="compact",
-    config={"min.cleanable.dirty.ratio": "0.1"},
+    # The lag: what a paused owner writes behind a newer record is seen and written over before compaction keeps it.
+    config={"min.cleanable.dirty.ratio": "0.1", "min.compaction.lag.ms": "3600000"},
     description="Changelog of the customers' records and the checkpoints: a cache of the log, internal.",
 )
 DEAD_LETTERS = Topic(
@@ -106,7 +108,19 @@ DELIVERIES = Topic(
     description="A receipt for every segment change that is done with at a destination.",
 )
 
-TOPICS: tuple[Topic, ...] = (EVENTS, EVENTS_REJECTED, SEGMENT_CHANGES, STATE, DEAD_LETTERS, DELIVERIES)
+DEFINITIONS = Topic(
+    name="definitions",
+    role="record",
+    partitions=1,  # one order for all versions: which one is the newest is decided here
+    key="none",
+    value=(AppliedBook,),
+    cleanup="delete",
+    # The whole book and its file, kept for ever.
+    config={"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": "2097152"},
+    description="Every version of the book of segments that was put in force, by whom, when and why.",
+)
+
+TOPICS: tuple[Topic, ...] = (EVENTS, EVENTS_REJECTED, SEGMENT_CHANGES, STATE, DEAD_LETTERS, DELIVERIES, DEFINITIONS)
 
 
 def name(topic: Topic, prefix: str = "") -> str:

@@ -46,7 +46,7 @@ class Line(msgspec.Struct, array_like=True, gc=False):
 
     def clear(self, time: int) -> None:
         """Take out everything put in up to ``time`` (µs)."""
-        if time > self.cleared:
+        if time >= self.cleared:  # at one instant, the later in the log comes after
             self.cleared = time
             self.entries = [entry for entry in self.entries if entry[0] > time]
             self._settle()

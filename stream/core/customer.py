@@ -53,7 +53,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     rate_count: int = 0
     members: dict[str, int] | None = None
     due: dict[str, int] | None = None
-    memory: dict[str, list[int]] | None = None
+    memory: dict[str, list[Any]] | None = None
     attributes: dict[str, tuple[AttributeValue, int]] | None = None
     carts: dict[str, Cart] | None = None
     orders: list[str] | None = None

@@ -44,7 +44,7 @@ class Edition(NamedTuple):
         latest = 0
         for key in segment.memories:
             since = self.since[key]
-            if since > latest and since > at - self.book.horizons[key]:
+            if since > latest and since > at - segment.horizons[key]:
                 latest = since
         return latest or None
 

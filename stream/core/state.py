@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from operator import itemgetter
 
 import msgspec
 
@@ -143,6 +144,11 @@ class Checkpointer:
             yield key, None
 
 
+def _age(customer: Customer) -> tuple[int, int, int]:
+    """What grows with everything that happens to a record: time alone changes it without a later stamp."""
+    return customer.offset, customer.book, customer.sequence
+
+
 def _editions(checkpoint: Checkpoint) -> list[Edition]:
     found: list[Edition] = []
     for number, at, source, since in checkpoint.editions:
@@ -161,11 +167,12 @@ class Loader:
         self._customers: dict[bytes, Customer] = {}
         self._chunks: dict[bytes, bytes] = {}
         self._checkpoint: Checkpoint | None = None
+        self._overtaken: set[bytes] = set()  # whose newest record is not the last, which compaction will keep
         self._decode = msgspec.msgpack.Decoder(Customer).decode
         self.records = 0
 
     def apply(self, key: bytes, value: bytes | None) -> None:
-        """Take in one record. Of two records of a customer the one with the higher stamp holds."""
+        """Take in one record. Of two records of a customer the newer one holds, wherever they stand."""
         self.records += 1
         kind = key[:1]
         if kind == _CUSTOMER:
@@ -174,8 +181,11 @@ class Loader:
                 return
             customer = self._decode(value)
             known = self._customers.get(key)
-            if known is None or customer.offset >= known.offset:
+            if known is None or _age(customer) >= _age(known):
                 self._customers[key] = customer
+                self._overtaken.discard(key)
+            else:
+                self._overtaken.add(key)
         elif kind == CHECKPOINT:
             if value is not None:
                 found = msgspec.msgpack.decode(value, type=Checkpoint)
@@ -202,14 +212,16 @@ class Loader:
             partition.membership.restore(_editions(checkpoint))
         else:
             partition.membership.restore([])
+        for key in self._overtaken:
+            partition.membership.touch(self._customers[key])
         return partition, Checkpointer(partition, covered, self._restore_chunks(partition, covered)), checkpoint
 
     def _restore_chunks(self, partition: Partition, covered: int) -> dict[bytes, int]:
         expiry: dict[bytes, int] = {}
-        contents: list[tuple[int, bytes]] = []
+        contents: dict[bytes, int] = {}
         for key, value in self._chunks.items():
             fields = key[1:].split(b":")
-            first, last = int(fields[-3]), int(fields[-2])
+            last = int(fields[-2])
             if key[:1] == _IDS:
                 window = int(fields[0])
                 expiry[key] = (window + 1) * partition.ids.width + partition.ids.horizon
@@ -220,7 +232,8 @@ class Loader:
                     _CONTENT.unpack_from(value, len(value) - _CONTENT.size)[1] + partition.contents.horizon + 1
                 )
                 if last <= covered:
-                    contents.append((first, value))
-        for _, value in sorted(contents):
-            partition.contents.restore(_CONTENT.iter_unpack(value))
+                    # Ranges of two owners may overlap: of a content that was accepted twice, the later time holds.
+                    for item, at in _CONTENT.iter_unpack(value):
+                        contents[item] = max(at, contents.get(item, at))
+        partition.contents.restore(iter(sorted(contents.items(), key=itemgetter(1))))
         return expiry

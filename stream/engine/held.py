@@ -71,9 +71,13 @@ class Held:
         # never begins between a decision and its queueing.
         self._lock = asyncio.Lock()
         self._changes_end = found.changes_end  # end of `segment-changes` as far as it is known to be ours
+        self._strange: int | None = None  # the first offset of `segment-changes` that is another's, until a commit
+        self._strange_in_checkpoint: int | None = None
         self._events_start = found.events_start
         self._written = found.partition.position
         self._code_differs = 0
+        self._state_end = found.state_end  # of `state`, by what we read and wrote; None if that is not known
+        self.restored = found.checkpoint is not None
         self.checkpoint_at = time.monotonic()
         if found.events_start > found.partition.position + 1:
             log.warning(
@@ -87,6 +91,11 @@ class Held:
     def read_on(self) -> int:
         """The offset of `events` to read next."""
         return max(self.partition.position + 1, self._events_start)
+
+    @property
+    def covered(self) -> int:
+        """The offset of `events` up to which the state on the broker covers everything."""
+        return max(self._written + 1, self._events_start)
 
     # -- forward ------------------------------------------------------------------------------------------------
 
@@ -146,7 +155,8 @@ class Held:
                 )
             )
         while len(self._changes) > IN_FLIGHT:
-            self._changes_end = await self._changes.pop(0).acknowledged()
+            oldest = self._changes.pop(0)
+            self._left_at(oldest, await oldest.acknowledged())
         if len(self._others) > OTHERS_IN_FLIGHT:
             others, self._others = self._others, []
             for other in others:
@@ -261,19 +271,25 @@ class Held:
         """Write the state as of now; returns the offset to commit. The caller sees to it that only one runs."""
         begun = time.monotonic()
         cp = self._checkpointer
-        while self.partition.membership.filling:  # it stands in memory alone until all customers have come to it
+        while True:
+            async with self._lock:
+                # What was read from the log stands in memory alone until all customers have come to it.
+                if not self.partition.membership.filling:
+                    cp.begin()
+                    position = self.partition.position
+                    changes, self._changes = self._changes, []
+                    others, self._others = self._others, []
+                    unmet = min((offset for offset, _ in self._left.values()), default=None)
+                    end = self._changes_end
+                    break
             await self.sweep()
             await asyncio.sleep(0)
-        async with self._lock:
-            cp.begin()
-            position = self.partition.position
-            changes, self._changes = self._changes, []
-            others, self._others = self._others, []
-            unmet = min((offset for offset, _ in self._left.values()), default=None)
-            end = self._changes_end
         for sent in changes:
             end = await sent.acknowledged()
-        self._changes_end = max(self._changes_end, end)
+            self._left_at(sent, end)
+        # Not `_changes_end`: later changes than those of this checkpoint may be acknowledged by now.
+        read_back = min(offset for offset in (end, self._strange, unmet) if offset is not None)
+        self._strange_in_checkpoint = self._strange
         for sent in others:
             await sent.acknowledged()
         states: list[Sent] = []
@@ -286,16 +302,40 @@ class Held:
             states += await self._state_writes.append(self._topics.state, self.number, records)
             await asyncio.sleep(0)  # a batch may come in between
         for sent in states:
-            await sent.acknowledged()
-        (last,) = await self._state_writes.append(
-            self._topics.state, self.number, [cp.record(end if unmet is None else min(unmet, end))]
-        )
-        await last.acknowledged()
+            self._alone(sent, await sent.acknowledged())
+        (last,) = await self._state_writes.append(self._topics.state, self.number, [cp.record(read_back)])
+        self._alone(last, await last.acknowledged())
         cp.end()
         self._written = position
         self.checkpoint_at = time.monotonic()
         self._metrics.checkpoint(written, self.checkpoint_at - begun)
         return position + 1
+
+    def committed(self) -> None:
+        """The offset of the last checkpoint is committed: it was ours to write, and so were the changes before it."""
+        if self._strange == self._strange_in_checkpoint:
+            self._strange = None
+
+    def _left_at(self, sent: Sent, end: int) -> None:
+        """Changes of ours stand before ``end``. What stands between them and the ones before is another owner's.
+
+        If that is the owner after us, and we do not know it yet, a checkpoint of ours must not jump over it.
+        """
+        if end - sent.records > self._changes_end and self._strange is None:
+            self._strange = self._changes_end
+        self._changes_end = max(self._changes_end, end)
+
+    def _alone(self, sent: Sent, end: int) -> None:
+        """See whether anybody else wrote state between our writes: an owner of before, paused, whom nobody told.
+
+        Its records are older, and a reader takes the newer ones; but compaction keeps the last. So ours come again.
+        """
+        begin = end - sent.records
+        known, self._state_end = self._state_end, end
+        if known is not None and begin > known:
+            log.warning("state/%d: %d records of another owner; ours are written again", self.number, begin - known)
+            for customer in self.partition.customers.values():
+                self.partition.membership.touch(customer)
 
 
 class _Code(msgspec.Struct):

@@ -105,12 +105,14 @@ class Host:
             )
             # What was loaded stays: full collections need not look at it again (decision 0005).
             gc.freeze()
-        self._open, self._stop = True, asyncio.Event()
-        self._spawn(self._checkpoints())
-        self._spawn(self._sweeps())
-        self._spawn(self._fill())
-        if self._tick_seconds:
-            self._spawn(self._ticks())
+        # A spare that holds nothing has nothing to do, and what it began nobody would end: it is revoked nothing.
+        if self._held:
+            self._open, self._stop = True, asyncio.Event()
+            self._spawn(self._checkpoints())
+            self._spawn(self._sweeps())
+            self._spawn(self._fill())
+            if self._tick_seconds:
+                self._spawn(self._ticks())
         return {p: held.read_on for p, held in self._held.items()}
 
     async def batch(self, partition: int, records: Sequence[ConsumerRecord], generation: int) -> None:
@@ -126,16 +128,28 @@ class Host:
         try:
             async with asyncio.timeout(LAST_CHECKPOINT_SECONDS):
                 await asyncio.gather(*tasks)  # a checkpoint in progress is finished, a sweep's changes are queued
-                for held in self._held.values():
-                    if held.dirty:
-                        await self.offsets.commit({held.number: await held.checkpoint()})
-                self._ends = await self._recovery.ends(set(self._held)) if self._held else {}
-        except TimeoutError:
-            log.warning("the last checkpoint was not written in time: what it would have held is replayed")
-            self._held = {}
+                covered = {p: await held.checkpoint() if held.dirty else held.covered for p, held in self._held.items()}
+                if covered:
+                    # In this order, and also where nothing was new: a commit that succeeds shows that nobody had taken
+                    # over when the ends were read, so that what is there may be kept warm.
+                    ends = await self._recovery.ends(set(covered))
+                    await self.offsets.commit(covered)
+                    self._ends = ends
+                    for held in self._held.values():
+                        held.committed()
+        except TimeoutError as error:
+            # Changes are still on their way, and the next owner must not be overtaken by them.
+            die(
+                f"the last checkpoint was not written within {LAST_CHECKPOINT_SECONDS:g} s; what it lacks is replayed",
+                error,
+            )
         except NotOwner as lost:
             log.warning("partitions were taken away before they were given up: %s", lost)
             self._held = {}
+
+    async def _commit(self, held: Held, offset: int) -> None:
+        await self.offsets.commit({held.number: offset})
+        held.committed()
 
     # -- in the background --------------------------------------------------------------------------------------
 
@@ -155,6 +169,10 @@ class Host:
         self._tasks.append(asyncio.create_task(watched()))
 
     async def _checkpoints(self) -> None:
+        # A crash may have come between a checkpoint and its commit.
+        for held in self._held.values():
+            if held.restored:
+                await self._commit(held, held.covered)
         while not self._stop.is_set():
             now = time.monotonic()
             due = [h for h in self._held.values() if h.checkpoint_at + self._checkpoint_seconds <= now]
@@ -162,7 +180,7 @@ class Host:
                 if self._stop.is_set():
                     return
                 if held.dirty:
-                    await self.offsets.commit({held.number: await held.checkpoint()})
+                    await self._commit(held, await held.checkpoint())
                 else:
                     held.checkpoint_at = now
             await self._pause(min(0.1, self._checkpoint_seconds / 4))

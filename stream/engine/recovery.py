@@ -39,6 +39,7 @@ class Recovered:
     events_end: int
     records: int  # of the changelog
     seconds: float
+    state_end: int | None = None  # offset after the last record of `state`; None if that is not known
 
 
 class Recovery:
@@ -62,8 +63,10 @@ class Recovery:
         async with self._consumer() as consumer:
             states = {TopicPartition(self._state, p): 0 for p in partitions}
             state_ends = await consumer.end_offsets(list(states))
+            read_ends = {tp.partition: end for tp, end in state_ends.items()}
             async for tp, records in self._read(consumer, states, state_ends):
                 apply = loaders[tp.partition].apply
+                read_ends[tp.partition] = records[-1].offset + 1
                 for record in records:
                     apply(record.key, record.value)
             # In a thread: hundreds of thousands of customers take seconds, and the loop has a pulse to keep.
@@ -97,6 +100,7 @@ class Recovery:
                 event_ends[TopicPartition(self._events, p)],
                 loaders[p].records,
                 seconds,
+                read_ends[p],
             )
             for p, (partition, checkpointer, checkpoint) in found.items()
         }

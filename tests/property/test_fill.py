@@ -25,8 +25,10 @@ segments:
                AND event_time >= now() - INTERVAL '20 seconds') >= 2"}
   quiet: {sql: "NOT EXISTS (SELECT 1 FROM events WHERE event_time > now() - INTERVAL '5 seconds')"}
 """
-
-Line = tuple[int, bytes, str]
+#: Looks at what `keen` looks at, for ever: it is never complete.
+FAITHFUL = """
+  faithful: {sql: "(SELECT count(*) FROM events WHERE event_type = 'product_view') >= 2"}
+"""
 lines = st.lists(
     st.tuples(
         st.integers(0, 3),  # seconds since the line before
@@ -94,13 +96,13 @@ def test_after_a_fill_everybody_is_where_the_book_would_always_have_had_them(
 
 
 def test_until_it_is_filled_or_old_enough_a_membership_says_since_when_it_is_complete() -> None:
-    """Only of the segments whose windows reach further back than their memory."""
+    """Only of the segments whose own windows reach further back than their memory, whoever shares it."""
     log = Interpreter(OLD, keeps_log=True)
     view = (0, "a", "product_view", 1, 0)
     for second in (0, 1):
         piped(log, START + second * SECOND, view)
     applied = START + 2 * SECOND
-    log.apply(NEW, applied)
+    log.apply(NEW + FAITHFUL, applied)
     for second in (3, 4, 40, 41):
         piped(log, START + second * SECOND, view)
     said = [msgspec.json.decode(change.value) for change in log.decided]
@@ -108,6 +110,7 @@ def test_until_it_is_filled_or_old_enough_a_membership_says_since_when_it_is_com
     assert {c["complete_since"] for c in said if "complete_since" in c} == {format_iso(applied)}
     assert ("keen", "entered", format_iso(START + 4 * SECOND)) in incomplete
     assert ("keen", "entered", format_iso(START + 41 * SECOND)) not in incomplete, "by then its window is complete"
+    assert ("faithful", "entered", format_iso(START + 4 * SECOND)) in incomplete
     assert not any(c["segment"] in ("looks", "rich") for c in said if "complete_since" in c)
 
 
