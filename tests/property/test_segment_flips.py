@@ -294,7 +294,7 @@ def remember(customer: Customer, world: World, book: Any) -> None:
             if memory.matches(fact):
                 if customer.memory is None:
                     customer.memory = {}
-                memory.remember(customer.memory, fact.time)
+                memory.remember(customer.memory, fact, START - 6 * SECOND)
     for memory in book.memories:
         assert len((customer.memory or {}).get(memory.key, [])) <= memory.k
 

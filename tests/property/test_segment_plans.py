@@ -94,6 +94,6 @@ def test_a_fact_changes_no_segment_that_its_plan_leaves_out(log: list[Fact]) -> 
         for memory in BOOK.memories:
             if memory.matches(fact):
                 assert memory in plan.memories
-                memory.remember(customer.memory, fact.time)
+                memory.remember(customer.memory, fact, now)
         changed = {name for name, answer in answers(customer, now).items() if answer != before[name]}
         assert changed <= {segment.name for segment in plan.segments}

@@ -61,6 +61,24 @@ def test_the_same_content_is_the_same_version_whatever_its_order_and_place() -> 
     assert canonical_json(load_book("segments: {}")) == b'{"attributes":{},"segments":{}}'
 
 
+def test_lengths_of_time_are_part_of_a_segment_and_written_only_where_there_are_any() -> None:
+    """Books without them keep their version; `90 minutes` and `1 hour 30 minutes` are the same."""
+    book = load_book(BOOK.replace("sql: total", "enter_after: 90 minutes\n    min_stay: 1 day\n    sql: total"))
+    assert book.segments["vip"] == Definition(
+        "total_spent > 500", "spent a lot, and lately", enter_after=90 * 60_000_000, min_stay=86_400_000_000
+    )
+    again = canonical_json(book).decode()
+    assert '"enter_after":"1 hour 30 minutes","min_stay":"1 day","sql"' in again
+    assert "cooldown" not in again
+    assert load_book(again) == book
+    assert version(book) != version(load_book(BOOK))
+    assert version(load_book(BOOK.replace("sql: total", "cooldown: 3600 seconds\n    sql: total"))) == version(
+        load_book(BOOK.replace("sql: total", "cooldown: 1 HOUR\n    sql: total"))
+    )
+    compiled = compile_book(book).by_name["vip"]
+    assert (compiled.enter_after, compiled.min_stay, compiled.cooldown) == (5_400_000_000, 86_400_000_000, 0)
+
+
 def test_text_of_every_script_survives_the_log() -> None:
     """Emoji, control characters and quotes included."""
     sql = "location = 'Zürich 🛒 \u0085\u2028\x7f\t \" \\ ''' OR location = '東京'"
@@ -103,6 +121,21 @@ def test_segments_are_compiled_in_the_order_of_their_names() -> None:
         ("segments:\n  a: total_spent > 5", 2, 6, "a segment has `sql:`", "write `sql:` before it"),
         ("segments:\n  a: {description: x}", 2, 3, "the segment has no `sql:`", ""),
         ("segments:\n  a: {sql: x, sqll: y}", 2, 15, 'segment a has no "sqll"', "did you mean sql?"),
+        (
+            "segments:\n  a: {sql: x, min_stay: soon}",
+            2,
+            25,
+            "the length of time 'soon' is not understood",
+            "10 minutes",
+        ),
+        ("segments:\n  a: {sql: x, min_stay: 10}", 2, 25, "the length of time '10' is not understood", "10 minutes"),
+        ("segments:\n  a: {sql: x, min_stay: 3 moons}", 2, 25, 'no unit "moons"', "days or weeks"),
+        ("segments:\n  a: {sql: x, cooldown: 1 month}", 2, 25, "not always equally long", "days"),
+        ("segments:\n  a: {sql: x, cooldown: 0 days}", 2, 25, "longer than nothing", "leave it out"),
+        ("segments:\n  a: {sql: x, cooldown: -1 day}", 2, 25, "longer than nothing", "leave it out"),
+        ("segments:\n  a: {sql: x, enter_after: }", 2, 28, "says no length of time", "10 minutes"),
+        ("segments:\n  a: {sql: x, enter_after: [x]}", 2, 28, "is a text", "quote it"),
+        ("segments:\n  a: {sql: x, enter: 1 day}", 2, 15, 'no "enter"', "did you mean enter_after?"),
         ("segments:\n  a: {sql: [x]}", 2, 12, "`sql:` is a text", "quote it"),
         ("segments:\n  ? [x]\n  : {sql: x}", 2, 5, "a name has to be a text", ""),
         ("attributes: {age: int}\nsegments: {}", 1, 19, '"int" is not a type of attribute', "write integer"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from stream.core.customer import Customer
+from stream.core.fact import Fact
 from stream.core.segments import Definition, DefinitionBook, Segment, compile_book
 from stream.core.time import NEVER
 
@@ -31,7 +32,7 @@ def remembering(sql: str, *times: int) -> tuple[Segment, Customer]:
     assert somebody.memory is not None
     for time in times:
         for memory in book.memories:
-            memory.remember(somebody.memory, time)
+            memory.remember(somebody.memory, Fact(None, "c", "seen", time, True), time)
     return book.segments[0], somebody
 
 

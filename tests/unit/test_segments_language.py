@@ -40,7 +40,7 @@ def holds(sql: str, customer: Customer, *events: Fact) -> bool:
         for memory in book.plan(fact.event_type).memories:
             if memory.matches(fact):
                 customer.memory = customer.memory or {}
-                memory.remember(customer.memory, fact.time)
+                memory.remember(customer.memory, fact, NOW)
     return book.segments[0].evaluate(customer, NOW)[0]
 
 

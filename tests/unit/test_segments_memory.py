@@ -20,6 +20,10 @@ def count(where: str, rest: str = ">= 1") -> str:
     return f"(SELECT count(*) FROM events WHERE {where}) {rest}"
 
 
+def at(time: int) -> Fact:
+    return Fact(None, "c", "view", time, True)
+
+
 def memory_of(rest: str) -> Memory:
     return book_of(a=count("TRUE", rest)).memories[0]
 
@@ -56,7 +60,7 @@ def test_late_events_find_their_place_and_old_ones_none() -> None:
     """The k most recent by event time, whatever the order of arrival; two at one time are two."""
     memory = memory_of(">= 3")
     held: dict[str, list[int]] = {}
-    assert [memory.remember(held, time) for time in (50, 20, 70, 60, 10, 50, 60)] == [
+    assert [memory.remember(held, at(time), 70) for time in (50, 20, 70, 60, 10, 50, 60)] == [
         True,
         True,
         True,
@@ -72,8 +76,8 @@ def test_a_record_that_remembers_more_than_this_book_needs_is_cut_back() -> None
     """After a change of the book a list may be longer than k; the most recent k stay."""
     memory = memory_of(">= 2")
     held = {memory.key: [1, 2, 3, 4]}
-    assert not memory.remember(held, 2)
-    assert memory.remember(held, 9)
+    assert not memory.remember(held, at(2), 9)
+    assert memory.remember(held, at(9), 9)
     assert held == {memory.key: [4, 9]}
 
 

@@ -2,11 +2,17 @@
 
 The way of a definition through the modules::
 
-    bookfile   YAML to a book, errors by line              book       the book as a value, its version
-    sql        SQL to a typed tree (tree), by way of       normal     three values to two: rules
-               clauses, conditions, comparisons,           predicates, instants   rules to functions
-               subqueries, values, literals, scope         memory, plan           what facts feed and touch
-    compile    all of it, once per version                 errors, source         where, why, what instead
+    bookfile, bookjson   YAML to a book, errors by line       book         the book as a value, its version
+    references           segments that ask for segments       difference   two books
+    sql                  SQL to a typed tree (tree), by way of clauses, conditions, comparisons, values, calls,
+                         arithmetic, times, subqueries, bounds, literals, kinds, scope
+    normal, rules        three values to two: rules           checks, ranges      what is odd about a rule
+    predicates           rules without time                   instants     rules with time
+    rows, functions      values and conditions of a row       formula      of a customer and a time
+    numbers, texts       what they do with them               calendar, zones     units, months, clocks
+    moving, stairs       where now() itself is compared       aggregates   sums and the like of events
+    memory, plan         what facts feed and touch            evidence, explain   why
+    compile, segment     all of it, once per version          errors, source      where, why, what instead
 """
 
 from stream.core.segments.book import Definition, DefinitionBook, canonical_json, version

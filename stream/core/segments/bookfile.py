@@ -9,9 +9,10 @@ from difflib import get_close_matches
 import yaml
 
 from stream.core.columns import COLUMNS, ColumnType
-from stream.core.segments.book import ATTRIBUTE_TYPES, Definition, DefinitionBook
+from stream.core.segments.book import ATTRIBUTE_TYPES, LENGTHS, Definition, DefinitionBook
 from stream.core.segments.bookjson import json_node
 from stream.core.segments.errors import DefinitionError, DefinitionErrors, excerpt
+from stream.core.segments.literals import length
 
 #: The one in C where there is one: a book of a thousand segments takes seconds otherwise.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -132,12 +133,29 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             self.note(node, "a segment has `sql:` and may have `description:`", "write `sql:` before it", name)
             return
-        found = self.fields(node, f"segment {name}", ("sql", "description"), name)
+        found = self.fields(node, f"segment {name}", ("sql", "description", *LENGTHS), name)
         values = {field: self.text_of(value, field, name) for field, value in found.items()}
         if "sql" not in found and isinstance(node, yaml.MappingNode):
             self.note(key, "the segment has no `sql:`", "", name)
         description = " ".join(values.get("description", "").split())
-        segments[name] = Definition(values.get("sql", "").strip(), description, key.start_mark.line + 1)
+        lengths = {field: self.length(found[field], values[field], field, name) for field in LENGTHS if field in found}
+        segments[name] = Definition(values.get("sql", "").strip(), description, line=key.start_mark.line + 1, **lengths)
+
+    def length(self, node: yaml.Node, text: str, field: str, segment: str) -> int:
+        """A length of time in µs, 0 if it is wrong."""
+        if not isinstance(node, yaml.ScalarNode):
+            return 0
+        found = length(text)
+        hint = f"write for example `{field}: 10 minutes`, in seconds, minutes, hours, days or weeks"
+        if isinstance(found, str):
+            self.note(node, found if text else f"`{field}:` says no length of time", hint, segment)
+        elif found.months:
+            self.note(node, "months and years are not always equally long", hint, segment)
+        elif found.by <= 0:
+            self.note(node, f"`{field}:` has to be longer than nothing", "leave it out for none", segment)
+        else:
+            return found.by
+        return 0
 
     def text_of(self, node: yaml.Node, field: str, segment: str) -> str:
         if isinstance(node, yaml.ScalarNode):

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from sqlglot import exp
 
-from stream.core.segments import subqueries
-from stream.core.segments.comparisons import compare, equals
+from stream.core.segments import subqueries, texts
+from stream.core.segments.comparisons import brought_together, compare, equals
 from stream.core.segments.errors import Refused
+from stream.core.segments.kinds import exact, said
+from stream.core.segments.moving import moves
 from stream.core.segments.scope import Scope
 from stream.core.segments.source import bare
 from stream.core.segments.tree import (
     And,
-    Column,
     Compare,
     Condition,
+    Distinct,
     EventCount,
     Flag,
     In,
     Is,
     IsNull,
     Known,
+    Length,
+    Like,
     Literal,
     Not,
+    Now,
     Null,
     Op,
     Or,
+    Shifted,
+    Truth,
     Value,
+    type_of,
 )
-from stream.core.segments.values import refuse, value
+from stream.core.segments.values import value
 
 _OPERATORS: dict[type[exp.Expr], Op] = {
     exp.EQ: "=",
@@ -37,17 +47,18 @@ _OPERATORS: dict[type[exp.Expr], Op] = {
     exp.GT: ">",
     exp.GTE: ">=",
 }
-_NOT_YET: tuple[tuple[type[exp.Expr], str, str], ...] = (
-    (exp.Like, "LIKE", "write the texts out: column IN ('a', 'b')"),
-    (exp.ILike, "ILIKE", "write the texts out: column IN ('a', 'b')"),
-    (exp.NullSafeEQ, "IS NOT DISTINCT FROM", "write a = b OR (a IS NULL AND b IS NULL)"),
-    (exp.NullSafeNEQ, "IS DISTINCT FROM", "write a <> b OR a IS NULL, as it is meant"),
-)
 
 
 def condition(node: exp.Expr, scope: Scope) -> Condition:
     """The condition that ``node`` states. Raises ``Refused``, or notes it where others can still be read."""
     node = bare(node)
+    if node.args.get("negate"):
+        # sqlglot's word for NOT LIKE and its kin.
+        return Not(_positive(node, scope))
+    return _positive(node, scope)
+
+
+def _positive(node: exp.Expr, scope: Scope) -> Condition:
     match node:
         case exp.And():
             return And(_parts(node, scope))
@@ -57,8 +68,6 @@ def condition(node: exp.Expr, scope: Scope) -> Condition:
             return Not(condition(node.this, scope))
         case exp.Boolean():
             return Known(bool(node.this))
-        case exp.Column():
-            return Flag(_boolean(node, scope))
         case exp.Exists():
             return Compare(">=", subqueries.exists(node, scope, condition), Literal(1, "integer"))
         case exp.Between():
@@ -67,24 +76,43 @@ def condition(node: exp.Expr, scope: Scope) -> Condition:
             return _in(node, scope)
         case exp.Is():
             return _is(node, scope)
+        case exp.Like() | exp.ILike():
+            return _like(node, None, scope)
+        case exp.Escape():
+            return _escaped(node, scope)
+        case exp.NullSafeNEQ():
+            return _distinct(node, scope)
+        case exp.NullSafeEQ():
+            return Not(_distinct(node, scope))
+        case exp.Anonymous() if node.name.lower() == "in_segment":
+            return _in_segment(node, scope)
     op = _OPERATORS.get(type(node))
     if op is not None:
         return compare(op, operand(node.this, scope), operand(node.expression, scope), node, scope.source)
-    for kind, name, hint in _NOT_YET:
-        if isinstance(node, kind):
-            scope.source.refuse(node, f"{name} is not supported yet", hint)
-    is_now = isinstance(node, exp.CurrentTimestamp) or (isinstance(node, exp.Anonymous) and node.name.lower() == "now")
-    if is_now or isinstance(node, exp.Literal | exp.Subquery | exp.Null):
-        scope.source.refuse(node, "this is not a condition", "compare it with something")
-    refuse(node, scope)
+    return _flag(node, scope)
 
 
 def operand(node: exp.Expr, scope: Scope) -> Value:
     """One side of a comparison, sub-queries included."""
-    inner = bare(node)
-    if isinstance(inner, exp.Subquery):
-        return subqueries.counted(inner, scope, condition)
-    return value(inner, scope)
+    return value(bare(node), scope)
+
+
+def query(node: exp.Subquery, scope: Scope) -> Value:
+    """A sub-query that stands for a value."""
+    return subqueries.counted(node, scope, condition)
+
+
+def _flag(node: exp.Expr, scope: Scope) -> Condition:
+    """A value that is a condition: a boolean column, or a function that says yes or no."""
+    found = exact(value(node, scope))
+    if type_of(found) == "boolean":
+        return found.condition if isinstance(found, Truth) else Flag(found)
+    if isinstance(node, exp.Column):
+        name = node.name
+        scope.source.refuse(
+            node, f"{name} is {type_of(found)}, not a condition", f"compare it, or write {name} IS NOT NULL"
+        )
+    scope.source.refuse(node, "this is not a condition", "compare it with something")
 
 
 def _parts(node: exp.And | exp.Or, scope: Scope) -> tuple[Condition, ...]:
@@ -96,17 +124,6 @@ def _parts(node: exp.And | exp.Or, scope: Scope) -> tuple[Condition, ...]:
         except Refused as refused:
             scope.errors.append(refused)
     return tuple(parts)
-
-
-def _boolean(node: exp.Column, scope: Scope) -> Column:
-    column = scope.column(node)
-    if column.type != "boolean":
-        scope.source.refuse(
-            node,
-            f"{column.name} is {column.type}, not a condition",
-            f"compare it, or write {column.name} IS NOT NULL",
-        )
-    return column
 
 
 def _between(node: exp.Between, scope: Scope) -> Condition:
@@ -131,10 +148,14 @@ def _in(node: exp.In, scope: Scope) -> Condition:
     given = [(o, n) for o, n in zip(options, node.expressions, strict=True) if not isinstance(o, Null)]
     if not given:
         scope.source.refuse(node, "IN (NULL) is never true", "write IS NULL")
+    if isinstance(wanted, Null):
+        scope.source.refuse(node, "NULL is in no list", "leave it out")
     compared = tuple(equals(wanted, option, place, scope.source) for option, place in given)
-    if isinstance(wanted, Column) and all(isinstance(part.right, Literal) for part in compared):
-        literals = tuple(part.right for part in compared if isinstance(part.right, Literal))
-        return In(wanted, literals, with_null)
+    subject = compared[0].left
+    literals = tuple(part.right for part in compared if isinstance(part.right, Literal))
+    listed = len(literals) == len(compared) and all(part.left == subject for part in compared)
+    if listed and not isinstance(subject, Literal | EventCount | Now | Shifted) and not moves(subject):
+        return In(subject, literals, with_null)
     if with_null:
         scope.source.refuse(node, "NULL in this list is not supported", "leave NULL out; nothing equals it")
     return Or(compared)
@@ -147,8 +168,75 @@ def _is(node: exp.Is, scope: Scope) -> Condition:
     truth = bool(what.this) if isinstance(what, exp.Boolean) else None
     if truth is None and not isinstance(subject, exp.Predicate | exp.Connector | exp.Not):
         found = operand(subject, scope)
-        if isinstance(found, Column):
-            return IsNull(found)
-        kind = "a count" if isinstance(found, EventCount) else "a fixed value or now()"
-        scope.source.refuse(node, f"{kind} is never NULL", "test the column itself")
+        if isinstance(found, EventCount | Literal | Length | Now) or (isinstance(found, Shifted) and moves(found)):
+            kind = "a count" if isinstance(found, EventCount) else "a fixed value or now()"
+            scope.source.refuse(node, f"{kind} is never NULL", "test the column itself")
+        if isinstance(found, Null):
+            scope.source.refuse(node, "NULL is NULL", "leave it out")
+        return Is(found.condition, None) if isinstance(found, Truth) else IsNull(found)
     return Is(condition(subject, scope), truth)
+
+
+def _like(node: exp.Like | exp.ILike, escape: str | None, scope: Scope) -> Condition:
+    source = scope.source
+    word = "ILIKE" if isinstance(node, exp.ILike) else "LIKE"
+    if isinstance(node.expression, exp.Any | exp.All):
+        source.refuse(node, f"{word} ANY is not supported", "write several, joined by OR")
+    sides = [operand(node.this, scope), operand(node.expression, scope)]
+    for side in sides:
+        if isinstance(side, Null):
+            source.refuse(node, f"{word} NULL is never true", "write IS NULL")
+        if type_of(side) != "text":
+            source.refuse(node, f"{word} compares texts, not {said(side)}", "compare it, or cast it: age::VARCHAR")
+    text, pattern = sides
+    if isinstance(pattern, Literal):
+        if isinstance(text, Literal):
+            source.refuse(node, "this compares two fixed values", "leave it out")
+        if texts.matcher(str(pattern.value), escape, False) is None:
+            source.refuse(node, "the pattern ends with its escape character", "write it twice to mean itself")
+    return Like(text, pattern, escape, word == "ILIKE")
+
+
+def _escaped(node: exp.Escape, scope: Scope) -> Condition:
+    inner, escape = bare(node.this), node.expression
+    if not isinstance(inner, exp.Like | exp.ILike):
+        scope.source.refuse(node, "ESCAPE belongs to LIKE", "write LIKE '10!%' ESCAPE '!'")
+    char = escape.this if isinstance(escape, exp.Literal) and escape.is_string else ""
+    if len(char) != 1 or char.isalpha():
+        scope.source.refuse(node, "ESCAPE takes one character that is no letter", "write ESCAPE '!'")
+    found = _like(inner, char, scope)
+    return Not(found) if inner.args.get("negate") else found
+
+
+def _distinct(node: exp.Expr, scope: Scope) -> Condition:
+    """``IS DISTINCT FROM``: NULL is a value like any other."""
+    left, right = exact(operand(node.this, scope)), exact(operand(node.expression, scope))
+    if isinstance(left, Null) or isinstance(right, Null):
+        known = right if isinstance(left, Null) else left
+        if isinstance(known, Null | Literal):
+            scope.source.refuse(node, "this compares two fixed values", "leave it out")
+        return Not(IsNull(known))
+    if isinstance(left, Literal | Length) and isinstance(right, Literal | Length):
+        scope.source.refuse(node, "this compares two fixed values", "leave it out")
+    if isinstance(left, Literal):
+        left, right = right, left
+    left, right = brought_together(left, right, "=", node, scope.source)
+    if moves(left) and moves(right):
+        scope.source.refuse(node, "now() stands on both sides of this", "bring it to one side")
+    return Distinct(left, right)
+
+
+def _in_segment(node: exp.Anonymous, scope: Scope) -> Condition:
+    source, args = scope.source, node.expressions
+    if len(args) != 1 or not isinstance(args[0], exp.Literal) or not args[0].is_string:
+        source.refuse(node, "in_segment takes the name of a segment", "write in_segment('vip')")
+    if scope.outer is not None:
+        source.refuse(args[0], "in_segment is about the customer, not about events", "write it beside the sub-query")
+    name = args[0].this
+    found = scope.segments.get(name)
+    if found is None:
+        near = get_close_matches(name, scope.segments, n=1)
+        source.refuse(args[0], f'there is no segment "{name}"', f"did you mean '{near[0]}'?" if near else "")
+    if isinstance(found, str):
+        source.refuse(args[0], found)
+    return Is(found, True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Severity: TypeAlias = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
 class DefinitionError:
-    """One reason why a book is refused.
+    """One reason why a book is refused; or, of severity ``warning``, what its author may not have meant.
 
     ``line`` and ``column`` count from 1 and are 0 where unknown. They are places in the segment's SQL if
     ``in_sql``, else in the book's file. ``book_line`` is the line of the file on which the segment begins (0
@@ -23,6 +26,7 @@ class DefinitionError:
     excerpt: str = ""
     book_line: int = 0
     in_sql: bool = False
+    severity: Severity = "error"
 
     @property
     def place(self) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from stream.core.segments import calendar
+from stream.core.segments.aggregates import Seen, witness
+from stream.core.segments.memory import aggregates_of
 from stream.core.segments.normal import AtLeast, Rule
 from stream.core.segments.predicates import getter
 from stream.core.segments.rules import columns, filter_of, leaves
 from stream.core.segments.spelling import key
+from stream.core.segments.tree import ValueType
 from stream.core.time import format_iso
 
 if TYPE_CHECKING:
@@ -20,11 +24,13 @@ Evidence: TypeAlias = Callable[[Any, int], dict[str, Any]]
 def evidence(rule: Rule) -> Evidence:
     """A function ``(customer, now) -> {what the rule reads: its value}``, JSON all of it.
 
-    A column stands under its name, timestamps as ISO text. A sub-query stands under its text as
-    ``{"count", "or_more", "latest"}``: events are counted as far as the rule has to, ``or_more`` says that it
-    may have stopped before the last, and ``latest`` is the time of the most recent one in the window.
+    A column stands under its name, timestamps as ISO text. A sub-query stands under its text. One whose count is
+    compared with a number is ``{"count", "or_more", "latest"}``: events are counted as far as the rule has to,
+    ``or_more`` says that it may have stopped before the last, and ``latest`` is the time of the most recent one in the
+    window. Any other is ``{"value", "events", "latest"}``, of the events in the window; ``events`` is left out where
+    not all of them are remembered.
     """
-    read = [(column.name, getter(column), column.type == "timestamp") for column in columns(rule)]
+    read = [(column.name, getter(column), column.type) for column in columns(rule)]
     needs: dict[str, tuple[str, int | None, int]] = {}
     for leaf in leaves(rule):
         if isinstance(leaf, AtLeast):
@@ -32,12 +38,10 @@ def evidence(rule: Rule) -> Evidence:
             most = max(leaf.least, needs.get(events.text, ("", None, 0))[2])
             needs[events.text] = key(filter_of(events)), events.reach, most
     counts = [(text, *need) for text, need in needs.items()]
+    others = {node.text: (witness(node), node.type) for node in aggregates_of(rule)}
 
     def values(customer: Customer, now: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, get, is_timestamp in read:
-            value = get(customer)
-            found[name] = format_iso(value) if is_timestamp and value is not None else value
+        found: dict[str, Any] = {name: shown(get(customer), kind) for name, get, kind in read}
         for text, memory, reach, most in counts:
             times = (customer.memory or {}).get(memory, ())
             inside = [time for time in times[-most:] if reach is None or now < time + reach]
@@ -46,6 +50,27 @@ def evidence(rule: Rule) -> Evidence:
                 "or_more": len(inside) == most,
                 "latest": format_iso(inside[-1]) if inside else None,
             }
+        for text, (asked, kind) in others.items():
+            found[text] = _aggregate(asked(customer, now), kind)
         return found
 
     return values
+
+
+def shown(value: Any, kind: ValueType) -> Any:
+    """A value of the type as JSON: times as ISO 8601 text, a date as its day."""
+    if value is None:
+        return None
+    if kind == "date":
+        return format_iso(value * calendar.DAY)[:10]
+    if kind in ("timestamp", "local"):
+        text = format_iso(value)
+        return text if kind == "timestamp" else text.removesuffix("Z")
+    return value
+
+
+def _aggregate(seen: Seen, kind: ValueType) -> dict[str, Any]:
+    said = {"value": shown(seen.value, kind)}
+    if seen.events is not None:
+        said["events"] = seen.events
+    return {**said, "latest": None if seen.latest is None else format_iso(seen.latest)}

@@ -7,13 +7,15 @@ cannot. From ``now`` to ``until - 1`` the truth is the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from stream.core.segments.normal import AllOf, AnyOf, AtLeast, Before, From, Rule
+from stream.core.segments.formula import condition_at, is_of_the_clock, same_for_all
+from stream.core.segments.normal import AllOf, AnyOf, AtLeast, Before, Formula, From, Rule
 from stream.core.segments.predicates import Getter, Predicate, getter, joined, predicate
 from stream.core.segments.rules import filter_of
 from stream.core.segments.spelling import key
-from stream.core.segments.tree import Column, Literal
+from stream.core.segments.tree import Column, Literal, is_timeless
 from stream.core.time import NEVER
 
 if TYPE_CHECKING:
@@ -30,17 +32,32 @@ def evaluator(rule: Rule) -> Evaluate:
     """The function for any rule."""
     if not is_timed(rule):
         return _timeless(predicate(rule))
+    if _is_of_the_clock(rule):
+        return same_for_all(_evaluator(rule))
+    return _evaluator(rule)
+
+
+def _evaluator(rule: Rule) -> Evaluate:
+    """The function for a rule in which time occurs."""
     match rule:
         case AllOf() | AnyOf():
             conjunction = isinstance(rule, AllOf)
             plain = [predicate(part) for part in rule.parts if not is_timed(part)]
-            timed = [evaluator(part) for part in rule.parts if is_timed(part)]
-            together = _between(rule) or _together(timed, conjunction)
+            timed = [part for part in rule.parts if is_timed(part)]
+            clocks = tuple(part for part in timed if _is_of_the_clock(part))
+            if clocks and len(clocks) < len(timed):
+                clock = evaluator(replace(rule, parts=clocks))
+                others = [_evaluator(part) for part in timed if part not in clocks]
+                together = _together([clock, *others], conjunction)
+            else:
+                together = _between(rule) or _together([_evaluator(part) for part in timed], conjunction)
             return _guarded(joined(plain, conjunction), together, conjunction) if plain else together
         case From() | Before():
             return _once(rule.base, rule.delay, rule.null, isinstance(rule, From))
         case AtLeast():
             return _at_least(key_of(rule), rule.least, rule.events.reach, rule.reached)
+        case Formula():
+            return _formula(rule)
         case _:
             raise TypeError(f"{type(rule).__name__} does not depend on time")
 
@@ -49,7 +66,20 @@ def is_timed(rule: Rule) -> bool:
     """Whether the rule needs ``now``, or the memory of events."""
     if isinstance(rule, AllOf | AnyOf):
         return any(is_timed(part) for part in rule.parts)
+    if isinstance(rule, Formula):
+        return not is_timeless(rule.condition)
     return isinstance(rule, From | Before | AtLeast)
+
+
+def _is_of_the_clock(rule: Rule) -> bool:
+    match rule:
+        case AllOf() | AnyOf():
+            return all(map(_is_of_the_clock, rule.parts))
+        case From(base=base) | Before(base=base):
+            return isinstance(base, Literal)
+        case Formula(condition=condition):
+            return is_of_the_clock(condition)
+    return False
 
 
 def key_of(rule: AtLeast) -> str:
@@ -163,3 +193,13 @@ def _at_least(memory: str, least: int, reach: int | None, reached: bool) -> Eval
         return fallen
 
     return at_least
+
+
+def _formula(rule: Formula) -> Evaluate:
+    asked, truth, null = condition_at(rule.condition), rule.truth, rule.null
+
+    def formula(customer: Customer, now: int) -> Answer:
+        found, until = asked(customer, now)
+        return (null if found is None else found is truth), until
+
+    return formula

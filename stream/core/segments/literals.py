@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlglot import exp
 
 from stream.core.segments.source import Source
-from stream.core.segments.tree import Literal
+from stream.core.segments.tree import Length, Literal
 from stream.core.time import parse_iso
 
 _TOO_FINE = re.compile(r"\.\d{7}")
@@ -20,24 +20,21 @@ UNITS: dict[str, int] = {
     unit: length * SECOND
     for units, length in (
         ("s sec secs second seconds", 1),
-        ("min mins minute minutes", 60),
+        ("m min mins minute minutes", 60),
         ("h hr hrs hour hours", 3600),
         ("d day days", 86_400),
         ("w week weeks", 604_800),
     )
     for unit in units.split()
 }
-#: Units that are not always equally long, with the days to suggest.
-_UNEVEN: dict[str, tuple[str, int]] = {
-    unit: (plural, days)
-    for units, plural, days in (
-        ("mon mons month months", "months", 30),
-        ("quarter quarters", "quarters", 91),
-        ("y yr yrs year years", "years", 365),
-    )
+#: Units of so many months each.
+MONTHS: dict[str, int] = {
+    unit: months
+    for units, months in (("mon mons month months", 1), ("quarter quarters", 3), ("y yr yrs year years", 12))
     for unit in units.split()
 }
 _PART = re.compile(r"\s*([+-]?\d+)\s*([a-z]+)\s*", re.ASCII | re.IGNORECASE)
+_INTERVAL_HINT = "write whole numbers of seconds, minutes, hours, days, weeks, months or years: INTERVAL '90 minutes'"
 LONGEST = 36_525 * 86_400 * SECOND  # a hundred years
 
 
@@ -55,7 +52,7 @@ def number(node: exp.Literal, source: Source, negative: bool) -> Literal:
         source.refuse(node, f"{text} is not a number")
     if value in (float("inf"), float("-inf")) or len(Decimal(text).as_tuple().digits) > 15:
         source.refuse(node, f"{text} cannot be compared exactly", "write at most 15 digits")
-    return Literal(sign * value, "number")
+    return Literal(sign * value, "number" if "e" in text.lower() else "decimal")
 
 
 def timestamp(text: str, node: exp.Expr, source: Source) -> Literal:
@@ -68,8 +65,8 @@ def timestamp(text: str, node: exp.Expr, source: Source) -> Literal:
         source.refuse(node, f"'{text}' is not a timestamp", _TIMESTAMP_HINT)
 
 
-def interval(node: exp.Interval, source: Source) -> int:
-    """The length of an INTERVAL in µs: seconds to weeks, which are always equally long."""
+def interval(node: exp.Interval, source: Source) -> Length:
+    """The length of an INTERVAL: seconds to weeks, which are always equally long, and months and years."""
     amount, unit = node.this, node.args.get("unit")
     while isinstance(amount, exp.Paren):
         amount = amount.this
@@ -79,26 +76,33 @@ def interval(node: exp.Interval, source: Source) -> int:
     if not isinstance(amount, exp.Literal) or (unit is not None and not isinstance(unit, exp.Var)):
         source.refuse(node, "an INTERVAL has to be a fixed length", "write for example INTERVAL '30 minutes'")
     text = f"{amount.this} {unit.name if unit is not None else ''}".strip()
-    total = position = 0
+    found = length(text)
+    if isinstance(found, str):
+        mixed = found.startswith("DuckDB")
+        source.refuse(node, found, "write - INTERVAL '1 month' - INTERVAL '3 hours'" if mixed else _INTERVAL_HINT)
+    return Length(-found.by, -found.months) if negative else found
+
+
+def length(text: str) -> Length | str:
+    """The length that ``text`` states, as in ``1 day 6 hours``; or what is wrong with it."""
+    total = months = clock = position = 0
     while position < len(text):
         part = _PART.match(text, position)
         if part is None:
-            source.refuse(
-                node,
-                f"INTERVAL '{text}' is not understood",
-                "write whole numbers of seconds, minutes, hours, days or weeks: INTERVAL '90 minutes'",
-            )
+            return f"the length of time '{text}' is not understood"
         name = part[2].lower()
-        if name in _UNEVEN:
-            source.refuse(
-                node,
-                f"{_UNEVEN[name][0]} are not always equally long, so the instant would be a guess",
-                f"write days: INTERVAL '{abs(int(part[1])) * _UNEVEN[name][1]} days'",
-            )
-        if name not in UNITS:
-            source.refuse(node, f'there is no unit "{name}"', "use seconds, minutes, hours, days or weeks")
-        total += int(part[1]) * UNITS[name]
+        if name in MONTHS:
+            months += int(part[1]) * MONTHS[name]
+        elif name in UNITS:
+            total += int(part[1]) * UNITS[name]
+            clock += UNITS[name] < UNITS["day"]
+        else:
+            return f'there is no unit "{name}"'
         position = part.end()
-    if not text or abs(total) > LONGEST:
-        source.refuse(node, f"INTERVAL '{text}' is longer than a hundred years" if text else "an empty INTERVAL")
-    return -total if negative else total
+    if not text.strip():
+        return "an empty length of time"
+    if months and clock:
+        return "DuckDB adds months and hours now in one order, now in the other"
+    if abs(total) + abs(months) * 31 * 86_400 * SECOND > LONGEST:
+        return f"'{text}' is longer than a hundred years"
+    return Length(total, months)

@@ -2,9 +2,9 @@
 
 A segment asks whether its condition is TRUE; NULL is not enough. "x is ``truth``, or NULL if ``null``" is a
 question of two values, and it goes down through AND, OR and NOT to the comparisons, which know NULL when they
-see it. What is left is AllOf, AnyOf and tests that are true or false. Time occurs in three of them: ``From``
-and ``Before``, which change once, and ``AtLeast``, which with no new events changes once too. Instants and
-lengths are µs.
+see it. What is left is AllOf, AnyOf and tests that are true or false. Time occurs in four of them: ``From``
+and ``Before``, which change once, ``AtLeast``, which with no new events changes once too, and ``Formula``, which is
+everything that has no rule of its own. Instants and lengths are µs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from stream.core.segments.tree import (
     Or,
     Plain,
     Shifted,
+    Truth,
     Value,
+    type_of,
 )
 
 
@@ -114,7 +116,16 @@ class AtLeast:
     reached: bool
 
 
-Rule: TypeAlias = Always | AllOf | AnyOf | Test | Among | Missing | From | Before | AtLeast
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """Whether the condition is ``truth``; ``null`` where it is NULL."""
+
+    condition: Condition
+    truth: bool
+    null: bool
+
+
+Rule: TypeAlias = Always | AllOf | AnyOf | Test | Among | Missing | From | Before | AtLeast | Formula
 
 
 def settle(condition: Condition, truth: bool = True, null: bool = False) -> Rule:
@@ -134,29 +145,43 @@ def settle(condition: Condition, truth: bool = True, null: bool = False) -> Rule
             # Neither TRUE nor FALSE; or, if that is to be false, one of them.
             sides = [settle(condition.condition, side, truth) for side in (not truth, truth)]
             return all_of(sides) if truth else any_of(sides)
-        case IsNull():
-            return Missing(condition.column, truth)
-        case Flag():
-            return Test("=", condition.column, Literal(truth, "boolean"), null)
-        case In():
-            return _among(condition, truth, null)
-        case Compare():
+        case IsNull(column=Column() as column):
+            return Missing(column, truth)
+        case Flag(column=Column() as column):
+            return Test("=", column, Literal(truth, "boolean"), null)
+        case Flag(column=Truth(condition=inner)):
+            return settle(inner, truth, null)
+        case In(column=Column() as column):
+            return _among(condition, column, truth, null)
+        case Compare() if _is_simple(condition):
             return _compare(condition.op if truth else OPPOSITE[condition.op], condition.left, condition.right, null)
+    return Formula(condition, truth, null)
 
 
-def _among(condition: In, truth: bool, null: bool) -> Rule:
+def _is_simple(condition: Compare) -> bool:
+    """Whether there is a rule for it: columns and fixed values of one kind, ``now()``, or a count."""
+    left, right = condition.left, condition.right
+    if isinstance(left, EventCount):
+        return True
+    if not all(isinstance(side, Column | Literal | Now | Shifted) for side in (left, right)):
+        return False
+    # A BIGINT beside a DOUBLE becomes one, and large ones lose their last digits with it.
+    return not (isinstance(right, Column) and {type_of(left), type_of(right)} == {"integer", "number"})
+
+
+def _among(condition: In, column: Column, truth: bool, null: bool) -> Rule:
     if condition.with_null and not truth:
         # Beside NULL nothing is surely not in the list; what is in it is TRUE.
-        return Always(False) if not null else _options(condition, False, True)
+        return Always(False) if not null else _options(condition, column, False, True)
     if condition.with_null and null:
         # Never FALSE: TRUE for what is in the list, NULL for the rest.
         return Always(True)
-    return _options(condition, truth, null)
+    return _options(condition, column, truth, null)
 
 
-def _options(condition: In, inside: bool, null: bool) -> Among:
+def _options(condition: In, column: Column, inside: bool, null: bool) -> Among:
     options = {option.value for option in condition.options}
-    return Among(condition.column, tuple(sorted(options, key=lambda option: (str(option), option))), inside, null)
+    return Among(column, tuple(sorted(options, key=lambda option: (str(option), option))), inside, null)
 
 
 def _compare(op: Op, left: Value, right: Value, null: bool) -> Rule:

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stream.core.columns import ATTRIBUTES_CHANGE_WITH, SEEN, columns_of_event, event_types_with_columns
-from stream.core.segments.memory import Memory
+from stream.core.segments.memory import Memory, Remember
 from stream.core.segments.normal import AllOf, Always, Among, Rule, Test, all_of
 from stream.core.segments.predicates import Getter, Predicate, predicate
 from stream.core.segments.segment import Segment
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from stream.core.customer import Customer
     from stream.core.fact import Fact
 
-#: A memory by its place in the plan, and what of its filter is left to ask (None if nothing is).
-_Entry: TypeAlias = tuple[int, Memory, Predicate | None]
+#: A memory's place in the plan, how it remembers, and what of its filter is left to ask (None if nothing is).
+_Entry: TypeAlias = tuple[int, Remember, Predicate | None]
 #: Combinations of memories whose segments are kept; past it they are looked up anew.
 _KEPT = 4096
 #: Fields by which memories are looked up, the most telling first.
@@ -54,15 +54,22 @@ class Plan:
     def feed(self, customer: Customer, fact: Fact, now: int) -> tuple[Segment, ...]:
         """Let the memories take in what they remember of ``fact``; returns the segments that it can have touched."""
         fed: tuple[int, ...] = ()
-        for number, memory, test in self._open:
-            if (test is None or test(fact)) and _remember(customer, memory, fact, now):
+        memory = customer.memory
+        if memory is None:
+            if not self.memories:
+                return self._own
+            memory = {}
+        for number, remember, test in self._open:
+            if (test is None or test(fact)) and remember(memory, fact, now):
                 fed += (number,)
         for get, entries in self._indexed:
             found = entries.get(get(fact))
             if found is not None:
-                for number, memory, test in found:
-                    if (test is None or test(fact)) and _remember(customer, memory, fact, now):
+                for number, remember, test in found:
+                    if (test is None or test(fact)) and remember(memory, fact, now):
                         fed += (number,)
+        if memory and customer.memory is None:
+            customer.memory = memory
         if not fed:
             return self._own
         touched = self._touched.get(fed)
@@ -93,12 +100,6 @@ def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
     return tuple(sorted({segment.index: segment for segment in segments}.values(), key=attrgetter("index")))
 
 
-def _remember(customer: Customer, memory: Memory, fact: Fact, now: int) -> bool:
-    if customer.memory is None:
-        customer.memory = {}
-    return memory.remember(customer.memory, fact.time)
-
-
 def _index(
     event_type: str | None, memories: Sequence[Memory]
 ) -> tuple[tuple[_Entry, ...], tuple[tuple[Getter, Mapping[Any, tuple[_Entry, ...]]], ...]]:
@@ -109,10 +110,10 @@ def _index(
         parts = [part for part in _parts(memory.filter) if not _is_type(part, event_type)]
         found = _demand(parts)
         if found is None:
-            rest.append((number, memory, _left(parts)))
+            rest.append((number, memory.remember, _left(parts)))
             continue
         demand, field, values = found
-        entry = (number, memory, _left([part for part in parts if part is not demand]))
+        entry = (number, memory.remember, _left([part for part in parts if part is not demand]))
         for value in values:
             indexed.setdefault(field, {}).setdefault(value, []).append(entry)
     return tuple(rest), tuple(

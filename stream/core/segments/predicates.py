@@ -5,59 +5,17 @@ Closures from a whitelist; nothing that a user wrote is ever evaluated as code.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from stream.core.segments.normal import AllOf, Always, Among, AnyOf, Missing, Rule, Test
-from stream.core.segments.tree import Column, Literal, Op
+from stream.core.segments.getters import OPERATORS, Getter, getter
+from stream.core.segments.normal import AllOf, Always, Among, AnyOf, Formula, Missing, Rule, Test
+from stream.core.segments.rows import row_condition
+from stream.core.segments.tree import Literal, is_timeless
 
-if TYPE_CHECKING:
-    from stream.core.customer import Customer
-    from stream.core.fact import Fact
+__all__ = ["OPERATORS", "Getter", "Predicate", "getter", "joined", "predicate"]
 
-    Row: TypeAlias = Customer | Fact
-
-#: The value of a column in a row; None is NULL.
-Getter: TypeAlias = Callable[[Any], Any]
 Predicate: TypeAlias = Callable[[Any], bool]
-
-OPERATORS: dict[Op, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "<>": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-_HELD_AS: dict[str, tuple[type, ...]] = {
-    "text": (str,),
-    "boolean": (bool,),
-    "integer": (int,),
-    "number": (float, int),
-    "timestamp": (int,),
-}
-
-
-def getter(column: Column) -> Getter:
-    """A function from row to value. A value that is not of the column's type counts as NULL."""
-    if column.table != "attributes":
-        return operator.attrgetter(column.name)
-    name = column.name
-    kinds = _HELD_AS[column.type]
-
-    def attribute(customer: Customer) -> Any:
-        held = customer.attributes
-        if held is None:
-            return None
-        found = held.get(name)
-        if found is None:
-            return None
-        value = found[0]
-        # `type`, not `isinstance`: a boolean is no number. The type may be an older book's.
-        return value if type(value) in kinds else None
-
-    return attribute
 
 
 def predicate(rule: Rule) -> Predicate:
@@ -73,6 +31,8 @@ def predicate(rule: Rule) -> Predicate:
             return _among(rule)
         case Missing():
             return _missing(getter(rule.column), rule.missing)
+        case Formula() if is_timeless(rule.condition):
+            return _formula(rule)
         case _:
             raise TypeError(f"{type(rule).__name__} depends on time")
 
@@ -138,3 +98,13 @@ def _missing(get: Getter, missing: bool) -> Predicate:
         return (get(row) is None) is missing
 
     return test
+
+
+def _formula(rule: Formula) -> Predicate:
+    asked, truth, null = row_condition(rule.condition), rule.truth, rule.null
+
+    def holds(row: Any) -> bool:
+        found = asked(row)
+        return null if found is None else found is truth
+
+    return holds

@@ -9,13 +9,14 @@ from stream.core.segments.normal import (
     Among,
     AnyOf,
     Before,
+    Formula,
     From,
     Missing,
     Rule,
     Test,
     settle,
 )
-from stream.core.segments.tree import Column, EventCount
+from stream.core.segments.tree import Column, EventCount, within
 
 
 def leaves(rule: Rule) -> Iterator[Rule]:
@@ -41,6 +42,8 @@ def columns(rule: Rule) -> tuple[Column, ...]:
             case From(base=base) | Before(base=base):
                 if isinstance(base, Column):
                     found[base] = None
+            case Formula(condition=condition):
+                found.update(dict.fromkeys(part for part in within(condition) if isinstance(part, Column)))
     return tuple(found)
 
 

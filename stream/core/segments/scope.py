@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import TypeAlias
 
 from sqlglot import exp
 
 from stream.core.columns import COLUMNS, ColumnType
 from stream.core.segments.errors import Refused
 from stream.core.segments.source import Source
-from stream.core.segments.tree import Column
+from stream.core.segments.tree import Column, Condition, Value
 
 #: Both names stand for the one row per customer.
 CUSTOMER_TABLES = ("customers", "customer_data")
@@ -43,6 +44,10 @@ def customer_columns(attributes: Mapping[str, ColumnType]) -> dict[str, Column]:
     return columns
 
 
+ReadCondition: TypeAlias = "Callable[[exp.Expr, Scope], Condition]"
+ReadQuery: TypeAlias = "Callable[[exp.Subquery, Scope], Value]"
+
+
 @dataclass(slots=True)
 class Scope:
     """The names that are visible, and the refusals collected so far (shared with the sub-queries' scopes)."""
@@ -52,6 +57,16 @@ class Scope:
     tables: tuple[str, ...]
     outer: Scope | None = None
     errors: list[Refused] = field(default_factory=list)
+    #: How conditions and sub-queries are read where they stand inside of a value; taken from the outer scope.
+    condition: ReadCondition | None = None
+    query: ReadQuery | None = None
+    #: The conditions of other segments, by name; None for one that is not to be had, for the reason given.
+    segments: Mapping[str, Condition | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.outer is not None:
+            self.condition = self.condition or self.outer.condition
+            self.query = self.query or self.outer.query
 
     def column(self, node: exp.Column) -> Column:
         """The column that the node names. Raises ``Refused`` with the nearest name if there is none."""
@@ -78,7 +93,8 @@ class Scope:
                 f"ask for events in a sub-query: EXISTS (SELECT 1 FROM events WHERE {low} …)",
             )
         quoted = isinstance(node.this, exp.Identifier) and node.this.quoted
-        hint = self._nearest(low) or (f"texts stand in single quotes: '{name}'" if quoted else "")
+        compared = isinstance(node.parent, exp.EQ | exp.NEQ | exp.In) and node is not node.parent.this
+        hint = self._nearest(low) or (f"texts stand in single quotes: '{name}'" if quoted or compared else "")
         hint = hint or "declare it under `attributes:` if it is a profile attribute"
         self.source.refuse(node, f'there is no column "{name}"', hint)
 

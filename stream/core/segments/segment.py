@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from stream.core.hysteresis import damped
+from stream.core.segments.book import Definition
 from stream.core.segments.evidence import Evidence, evidence
+from stream.core.segments.explain import Explain, never
 from stream.core.segments.instants import Evaluate, evaluator
-from stream.core.segments.normal import AtLeast, Rule
-from stream.core.segments.rules import columns, filter_of, leaves
-from stream.core.segments.spelling import key
+from stream.core.segments.memory import keys_of, memories_of
+from stream.core.segments.normal import Always, Rule
+from stream.core.segments.rules import columns
+
+_EVERYBODY = Always(True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,9 @@ class Segment:
     it cannot). From ``now`` to ``until - 1`` it is the same. ``evidence(customer, now)`` gives the values
     that decided.
 
-    ``columns`` and ``attributes`` are the names that it reads, ``memories`` the keys of what it remembers.
+    ``columns`` and ``attributes`` are the names that it reads, ``memories`` the keys of what it remembers. ``rule`` is
+    its condition; ``explain(customer, now)`` says of each part of it what it is and why, however slowly membership
+    follows.
     """
 
     name: str
@@ -34,17 +42,27 @@ class Segment:
     enter_after: int = 0
     min_stay: int = 0
     cooldown: int = 0
+    #: Key of a memory -> how long (µs) an event in it can matter to this segment; others may need it for longer.
+    horizons: Mapping[str, int] = field(default_factory=dict)
+    rule: Rule = _EVERYBODY
+    explain: Explain = never
 
 
-def segment(name: str, index: int, rule: Rule) -> Segment:
+def segment(name: str, index: int, rule: Rule, definition: Definition, explain: Explain) -> Segment:
     """Compile ``rule``."""
     read = columns(rule)
+    evaluate = evaluator(rule)
+    waits = (definition.enter_after, definition.min_stay, definition.cooldown)
     return Segment(
         name,
         index,
-        evaluator(rule),
+        damped(evaluate, name, *waits) if any(waits) else evaluate,
         evidence(rule),
         frozenset(column.name for column in read if column.table == "customers"),
         frozenset(column.name for column in read if column.table == "attributes"),
-        frozenset(key(filter_of(leaf.events)) for leaf in leaves(rule) if isinstance(leaf, AtLeast)),
+        keys_of(rule),
+        *waits,
+        {memory.key: memory.horizon for memory in memories_of([rule])},
+        rule,
+        explain,
     )

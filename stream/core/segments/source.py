@@ -15,7 +15,7 @@ from stream.core.segments.errors import DefinitionError, Refused, excerpt
 DIALECT = Dialect.get_or_raise("duckdb")
 
 # sqlglot keeps no place for these, so they are looked for by the word with which they begin.
-_FIRST_WORDS: dict[type[exp.Expr], str] = {exp.Interval: "INTERVAL", exp.Null: "NULL"}
+_FIRST_WORDS: dict[type[exp.Expr], str] = {exp.Interval: "INTERVAL", exp.Null: "NULL", exp.Placeholder: "?"}
 
 
 class Source:
@@ -87,10 +87,11 @@ class Source:
             if _is_symbol(token):
                 depth += {"(": 1, ")": -1}.get(token.text, 0)
             if depth == 0:
-                return self._joined(self.tokens[opened[-1] : index + 1])
+                return self.joined(self.tokens[opened[-1] : index + 1])
         raise AssertionError("the parser accepted parentheses that do not close")
 
-    def _joined(self, tokens: list[Token]) -> str:
+    def joined(self, tokens: list[Token]) -> str:
+        """The text of the tokens, white space and comments evened out."""
         pieces: list[str] = []
         last = tokens[0].start
         for token in tokens:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.errors import ParseError
@@ -10,17 +11,20 @@ from sqlglot.tokenizer_core import TokenType
 
 from stream.core.columns import ColumnType
 from stream.core.segments import clauses
-from stream.core.segments.conditions import condition
+from stream.core.segments.conditions import condition, operand, query
 from stream.core.segments.errors import DefinitionError, DefinitionErrors, Refused, excerpt
+from stream.core.segments.kinds import exact
 from stream.core.segments.scope import CUSTOMER_TABLES, Scope, customer_columns
 from stream.core.segments.source import DIALECT, Source
-from stream.core.segments.tree import Condition, Known
+from stream.core.segments.tree import Condition, Known, Value
 
 #: Characters. Longer SQL is a list that belongs into an attribute.
 LONGEST_SQL = 100_000
 
 #: Levels of parentheses and the like, and NOTs on the way down.
 DEEPEST = 16
+#: Levels of the parsed text.
+LONGEST_CHAIN = 64
 _OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE)
 _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END)
 _PREFIXES = (TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE)
@@ -43,11 +47,37 @@ _FOREIGN = ("GROUP BY", "ORDER BY", "HAVING", "LIMIT", "JOIN", "UNION", "WHERE",
 _SHAPE = "write SELECT customer_id FROM customers WHERE …, or the condition alone"
 
 
-def read_sql(text: str, attributes: Mapping[str, ColumnType], segment: str, book_line: int = 0) -> Condition:
-    """Read the SQL of ``segment``. Raises ``DefinitionErrors`` with everything that is wrong with it.
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The SQL of a segment, cut into its parts and not yet understood. ``book_line`` only goes into errors.
 
-    ``attributes`` are the declared ones; ``book_line`` only goes into the errors.
+    ``depth`` is by how many levels it nests.
     """
+
+    source: Source
+    node: exp.Expr
+    depth: int
+    segment: str
+    book_line: int
+
+    @property
+    def references(self) -> list[tuple[str, exp.Expr]]:
+        """The names that ``in_segment`` is asked for, as often as it is, each with its place."""
+        found: list[tuple[str, exp.Expr]] = []
+        if "in_segment" in self.source.text.lower():
+            for call in self.node.find_all(exp.Anonymous):
+                if call.name.lower() == "in_segment" and len(call.expressions) == 1:
+                    found.append((call.expressions[0].name, call.expressions[0]))
+        return found
+
+    def errors(self, refusals: Iterable[Refused]) -> DefinitionErrors:
+        """What was refused, in the order of the text."""
+        ordered = sorted(refusals, key=lambda refused: refused.start)
+        return DefinitionErrors([self.source.error(refused, self.segment, self.book_line) for refused in ordered])
+
+
+def parse_sql(text: str, segment: str, book_line: int = 0) -> Parsed:
+    """Cut the SQL of ``segment`` into its parts. Raises ``DefinitionErrors`` if it is no SQL."""
     try:
         source = Source(text)
     except Refused as refused:
@@ -55,15 +85,53 @@ def read_sql(text: str, attributes: Mapping[str, ColumnType], segment: str, book
         raise DefinitionErrors(
             [DefinitionError(segment, refused.message, refused.hint, line, column, lines, book_line, in_sql=True)]
         ) from None
-    scope = Scope(source, customer_columns(attributes), CUSTOMER_TABLES)
     try:
-        found = _read(_parsed(source), scope)
+        node = _parsed(source)
+        depth = _depth(node, source)
+    except Refused as refused:
+        raise DefinitionErrors([source.error(refused, segment, book_line)]) from None
+    return Parsed(source, node, depth, segment, book_line)
+
+
+def read_sql(
+    parsed: Parsed, attributes: Mapping[str, ColumnType], segments: Mapping[str, Condition | str] | None = None
+) -> Condition:
+    """What the SQL of a segment says. Raises ``DefinitionErrors`` with everything that is wrong with it.
+
+    ``attributes`` are the declared ones, ``segments`` the conditions that ``in_segment`` may name, or why it may not.
+    """
+    scope = _scope(parsed, attributes, segments or {})
+    try:
+        found = _read(parsed.node, scope)
     except Refused as refused:
         scope.errors.append(refused)
     if scope.errors:
-        ordered = sorted(scope.errors, key=lambda refused: refused.start)
-        raise DefinitionErrors([source.error(refused, segment, book_line) for refused in ordered]) from None
+        raise parsed.errors(scope.errors)
     return found
+
+
+def read_part(
+    node: exp.Expr, parsed: Parsed, attributes: Mapping[str, ColumnType], segments: Mapping[str, Condition | str]
+) -> Value | None:
+    """A value within SQL that has been read already; None for what is none by itself."""
+    scope = _scope(parsed, attributes, segments)
+    if isinstance(parsed.node, exp.Select):
+        scope.tables = (clauses.table(parsed.node, CUSTOMER_TABLES, parsed.source),)
+    try:
+        return exact(operand(node, scope))
+    except Refused:
+        return None
+
+
+def _scope(parsed: Parsed, attributes: Mapping[str, ColumnType], segments: Mapping[str, Condition | str]) -> Scope:
+    return Scope(
+        parsed.source,
+        customer_columns(attributes),
+        CUSTOMER_TABLES,
+        condition=condition,
+        query=query,
+        segments=segments,
+    )
 
 
 def _parsed(source: Source) -> exp.Expr:
@@ -103,6 +171,20 @@ def _check_nesting(source: Source) -> None:
         run = run + 1 if kind in _PREFIXES else 0
         if sum(levels) + run > DEEPEST:
             raise Refused("this is nested too deeply", f"{DEEPEST} levels are the most", token.start, token.end + 1)
+
+
+def _depth(node: exp.Expr, source: Source) -> int:
+    """Chains of operators nest without parentheses; only those of AND and OR are read without recursion."""
+    pending, deepest = [(node, 0)], 0
+    while pending:
+        above, depth = pending.pop()
+        deepest = max(deepest, depth)
+        if depth > LONGEST_CHAIN:
+            source.refuse(above, "this is nested too deeply", f"chains of {LONGEST_CHAIN} operators are the longest")
+        for below in above.iter_expressions():
+            chained = isinstance(above, exp.And | exp.Or) and type(below) is type(above)
+            pending.append((below, depth if chained else depth + 1))
+    return deepest
 
 
 def _syntax(source: Source, error: ParseError) -> Refused:

@@ -1,0 +1,59 @@
+"""What a column is worth in a row, and how two values of one type compare."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from stream.core.segments.tree import Column, Op
+
+if TYPE_CHECKING:
+    from stream.core.customer import Customer
+    from stream.core.fact import Fact
+
+    Row: TypeAlias = Customer | Fact
+
+#: The value of a column in a row; None is NULL.
+Getter: TypeAlias = Callable[[Any], Any]
+
+OPERATORS: dict[Op, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_HELD_AS: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (float, int),
+    "timestamp": (int,),
+}
+#: The columns of events whose name in the SQL is not that of the field.
+_FIELDS = {"event_time": "time"}
+
+
+def getter(column: Column) -> Getter:
+    """A function from row to value. A value that is not of the column's type counts as NULL."""
+    if column.table == "events":
+        return operator.attrgetter(_FIELDS.get(column.name, column.name))
+    if column.table == "customers":
+        return operator.attrgetter(column.name)
+    name = column.name
+    kinds = _HELD_AS[column.type]
+
+    def attribute(customer: Customer) -> Any:
+        held = customer.attributes
+        if held is None:
+            return None
+        found = held.get(name)
+        if found is None:
+            return None
+        value = found[0]
+        # `type`, not `isinstance`: a boolean is no number. The type may be an older book's.
+        return value if type(value) in kinds else None
+
+    return attribute
