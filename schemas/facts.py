@@ -46,6 +46,10 @@ class Filled(BaseModel):
     since: Annotated[int, Field(ge=0)]
 
 
+#: A length of time in words: ``10 minutes``, ``1 day 6 hours``.
+_Length = Annotated[str, Field(pattern=r"^\d+ [a-z]+( \d+ [a-z]+)*$")]
+
+
 class SegmentDefinition(BaseModel):
     """One segment: the customers for whom ``sql`` is true."""
 
@@ -53,6 +57,11 @@ class SegmentDefinition(BaseModel):
 
     sql: Annotated[str, Field(min_length=1)]
     description: str = ""
+    enter_after: Annotated[_Length | None, Field(description="Enter once the SQL has been true for so long.")] = None
+    min_stay: Annotated[_Length | None, Field(description="Stay at least so long.")] = None
+    cooldown: Annotated[
+        _Length | None, Field(description="After an exit, enter again so much later at the earliest.")
+    ] = None
 
 
 class Book(BaseModel):

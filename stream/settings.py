@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     future_seconds: float = Field(
         300.0, ge=0, description="An event stamped further than this ahead of the log is rejected."
     )
+    history_days: int = Field(
+        400,
+        ge=1,
+        description="How far back a segment's window may reach; a longer one is refused when a book is checked.",
+    )
     max_event_bytes: int = Field(256 * 1024, ge=1024, description="A larger event is rejected.")
 
     metrics_port: int = Field(9464, ge=0, le=65535, description="Port of Prometheus; 0: none.")

@@ -10,7 +10,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from stream.cli import explain as explain_command
+from stream.cli import segments as segments_commands
 from stream.cli.console import USAGE, err, fail, log_to_stderr, out, serving_metrics, settings, text_of
+from stream.cli.options import Servers
 
 app = typer.Typer(
     name="livesegments",
@@ -23,9 +26,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 topics_app = typer.Typer(no_args_is_help=True, help="The topics on Kafka.")
-segments_app = typer.Typer(no_args_is_help=True, help="Segment definitions: check them, put them in force.")
+segments_app = typer.Typer(
+    no_args_is_help=True, help="Segment definitions: check them, put them in force, see what is and was in force."
+)
 app.add_typer(topics_app, name="topics")
 app.add_typer(segments_app, name="segments")
+segments_commands.register(segments_app)
 
 
 class Format(enum.StrEnum):
@@ -33,13 +39,6 @@ class Format(enum.StrEnum):
 
     events_jsonl = "events-jsonl"
     rees46 = "rees46"
-
-
-Servers = Annotated[
-    str | None,
-    typer.Option("--bootstrap-servers", help="Brokers, host:port. [env: LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS]"),
-]
-SegmentsFile = Annotated[Path, typer.Argument(help="The segments file (YAML).", exists=True, dir_okay=False)]
 
 
 @app.command()
@@ -62,7 +61,7 @@ def worker(
     made = settings(kafka_bootstrap_servers=bootstrap_servers, metrics_port=metrics_port)
     log_to_stderr(made.log_level)
     if segments is not None:
-        _apply(segments, bootstrap_servers, "", "applied by a worker at its start")
+        segments_commands.put_in_force(segments, bootstrap_servers, "", "applied by a worker at its start")
     from schemas import topics
     from stream.cli.broker import broker_errors, reach, same_partitions
     from stream.worker import run_worker
@@ -146,56 +145,13 @@ def topics_create(
     with broker_errors(made.kafka_bootstrap_servers):
         try:
             for topic in asyncio.run(create_topics(made)):
-                out.print(f"{'created' if topic.created else 'exists '}  {topic.name}  {topic.partitions} partitions")
+                count = f"{topic.partitions} partition{'' if topic.partitions == 1 else 's'}"
+                out.print(f"{'created' if topic.created else 'exists '}  {topic.name}  {count}")
         except TopicsDiffer as error:
             fail(str(error))
 
 
-@segments_app.command("check")
-def segments_check(file: SegmentsFile) -> None:
-    """Check a segments file: every mistake with its place, the reason, and what to write instead."""
-    from stream.core.segments import DefinitionErrors, compile_book, load_book
-
-    try:
-        book = compile_book(load_book(text_of(file)))
-    except DefinitionErrors as errors:
-        err.print(escape(str(errors)))
-        raise typer.Exit(1) from None
-    for segment in book.segments:
-        out.print(f"ok  {segment.name}")
-    out.print(f"{len(book.segments)} segments, version {book.version}")
-
-
-@segments_app.command("apply")
-def segments_apply(
-    file: SegmentsFile,
-    bootstrap_servers: Servers = None,
-    author: Annotated[str, typer.Option(help="Who puts it in force.", envvar="USER")] = "",
-    comment: Annotated[str, typer.Option(help="Why.")] = "",
-) -> None:
-    """Put a segments file in force: written into every partition of the log, where it takes effect in its place.
-
-    The same file applied twice changes nothing.
-    """
-    _apply(file, bootstrap_servers, author, comment)
-
-
-def _apply(file: Path, bootstrap_servers: str | None, author: str, comment: str) -> None:
-    from schemas import topics
-    from stream.cli.broker import broker_errors, reach
-    from stream.core.segments import DefinitionErrors
-    from stream.definitions import apply_definitions
-
-    made = settings(kafka_bootstrap_servers=bootstrap_servers)
-    book = text_of(file)
-    reach(made, [topics.EVENTS])
-    with broker_errors(made.kafka_bootstrap_servers):
-        try:
-            version, count = asyncio.run(apply_definitions(made, book, author, comment))
-        except DefinitionErrors as errors:
-            err.print(escape(str(errors)))
-            raise typer.Exit(1) from None
-    out.print(f"version {version} written to {count} partitions")
+explain_command.register(app)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from typer.core import TyperGroup, TyperOption
 from typer.testing import CliRunner, Result
 
 from schemas.changes import SegmentChange
-from schemas.topics import TOPICS
+from schemas.topics import DEFINITIONS, TOPICS
 from stream.cli import broker
 from stream.cli.app import app
 from stream.embedded.process import free_ports
@@ -114,8 +114,10 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     """No more and no fewer."""
     found = {" ".join(words) for words, command in COMMANDS.items() if not isinstance(command, TyperGroup)}
     assert found == {
-        *("worker", "deliver", "replay", "demo", "settings"),
+        *("worker", "deliver", "explain", "replay", "demo", "settings"),
         *("topics create", "segments check", "segments apply"),
+        *("segments list", "segments show", "segments diff", "segments history"),
+        *("segments backtest", "segments test"),
     }
 
 
@@ -226,7 +228,7 @@ def test_a_good_book_is_listed_with_its_version(book: Path) -> None:
     """Exit status 0; the version is what every change will name."""
     result = run("segments", "check", book)
     assert result.exit_code == 0
-    assert result.stderr == ""
+    assert "error" not in result.stderr
     assert result.stdout.splitlines()[:2] == ["ok  abandoned_cart", "ok  viewer"]
     count, version = result.stdout.splitlines()[2].split(" segments, version ")
     assert count == "2"
@@ -303,6 +305,45 @@ def test_all_mistakes_of_a_book_are_said_at_once(tmp_path: Path) -> None:
     assert "segment a" in result.stderr
     assert "segment b" in result.stderr
     assert "segment c" not in result.stderr
+
+
+def test_what_is_probably_not_meant_is_a_warning(tmp_path: Path) -> None:
+    """It can be applied all the same, with exit status 0; with --strict it is a mistake."""
+    path = tmp_path / "segments.yaml"
+    path.write_text(
+        "segments:\n  fan: {sql: view_count >= 1}\n  fresh: {sql: last_seen_at > now() - INTERVAL '1 day'}\n"
+    )
+    result = run("segments", "check", path)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: segment fan (line 2 of the book)")
+    assert "can never leave" in result.stderr
+    assert "fresh" not in result.stderr
+    assert run("segments", "check", path, "--strict").exit_code == 1
+
+
+def test_a_segment_that_nobody_can_be_in_is_a_mistake(tmp_path: Path) -> None:
+    """A book in the log would take it; who writes one did not mean it."""
+    path = tmp_path / "segments.yaml"
+    path.write_text("attributes: {age: integer}\nsegments:\n  no: {sql: age > 40 AND age < 30}\n")
+    result = run("segments", "check", path)
+    assert result.exit_code == 1
+    assert "segment no" in result.stderr
+    assert "can never be true" in result.stderr
+
+
+def test_a_window_longer_than_the_history_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the setting that says how long that is."""
+    path = tmp_path / "segments.yaml"
+    window = "EXISTS (SELECT 1 FROM events WHERE event_type = 'search' AND event_time >= now() - INTERVAL '30 days')"
+    path.write_text(f"segments:\n  seekers:\n    sql: {window}\n")
+    assert run("segments", "check", path).exit_code == 0
+    monkeypatch.setenv("LIVESEGMENTS_HISTORY_DAYS", "30")
+    assert run("segments", "check", path).exit_code == 0
+    monkeypatch.setenv("LIVESEGMENTS_HISTORY_DAYS", "29")
+    result = run("segments", "check", path)
+    assert result.exit_code == 1
+    assert "segment seekers" in result.stderr
+    assert "LIVESEGMENTS_HISTORY_DAYS" in result.stderr
 
 
 def test_a_book_that_is_no_text_is_refused_in_a_line(tmp_path: Path, book: Path) -> None:
@@ -600,7 +641,10 @@ def logging_as_it_was() -> Iterator[None]:
         logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
 
 
-NEED_A_BROKER = [("worker",), ("deliver",), ("topics", "create"), ("segments", "apply")]
+NEED_A_BROKER = [
+    *(("worker",), ("deliver",), ("topics", "create"), ("segments", "apply"), ("explain", "ann")),
+    *(("segments", "list"), ("segments", "show"), ("segments", "diff"), ("segments", "history")),
+]
 
 
 @pytest.mark.parametrize("words", NEED_A_BROKER, ids=" ".join)
@@ -679,7 +723,10 @@ async def test_topics_come_first_and_once(book: Path, destinations: Path, monkey
             # A loop of its own, as in a process of its own.
             return await asyncio.to_thread(run, *arguments)
 
-        for arguments in (("worker",), deliver, ("segments", "apply", book), ("worker", "--segments", book)):
+        for arguments in (
+            *(("worker",), deliver, ("segments", "apply", book), ("worker", "--segments", book)),
+            *(("segments", "list"), ("segments", "diff", book), ("explain", "ann")),
+        ):
             result = await ran(*arguments)
             assert result.exit_code == 1
             said = error_of(result.stderr)
@@ -688,7 +735,8 @@ async def test_topics_come_first_and_once(book: Path, destinations: Path, monkey
 
         result = await ran("topics", "create")
         assert (result.exit_code, result.stderr) == (0, "")
-        made = [["created", topic.name, "3", "partitions"] for topic in TOPICS]
+        made = [["created", topic.name, "3", "partitions"] for topic in TOPICS if topic is not DEFINITIONS]
+        made.append(["created", DEFINITIONS.name, "1", "partition"])
         assert [each.split() for each in result.stdout.splitlines()] == made
 
         result = await ran("topics", "create")

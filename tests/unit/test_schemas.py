@@ -17,7 +17,7 @@ from schemas import export
 from schemas.changes import SegmentChange
 from schemas.events import ALIASES, CANONICAL, Event, EventType
 from schemas.rejections import DeadLetterReason, RejectedRecord, RejectionReason, UndeliveredReason
-from schemas.topics import EVENTS, TOPICS, name, partitions
+from schemas.topics import DEFINITIONS, EVENTS, TOPICS, name, partitions
 
 CHANGE: dict[str, Any] = {
     "id": "0123456789abcdef0123456789abcdef",
@@ -105,6 +105,17 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             },
             "author": "ada",
             "comment": None,
+        }
+    ],
+    "AppliedBook": [
+        {
+            "version": "0123456789abcdef",
+            "applied_at": "2026-03-01T12:00:00.000001Z",
+            "author": "ada",
+            "comment": "the first",
+            "replaces": None,
+            "book": {"attributes": {}, "segments": {"viewer": {"sql": "view_count >= 1", "description": ""}}},
+            "text": "segments: {viewer: {sql: view_count >= 1}}",
         }
     ],
     "Tick": [{}],
@@ -208,10 +219,17 @@ def test_a_change_has_one_of_three_causes() -> None:
         SegmentChange.model_validate({**CHANGE, "cause": {"kind": "magic"}})
 
 
-def test_topics_are_distinct_and_all_have_the_partitions_of_events() -> None:
+def test_topics_are_distinct_and_those_of_customers_have_the_partitions_of_events() -> None:
     assert len({topic.name for topic in TOPICS}) == len(TOPICS)
-    assert {partitions(topic, 5) for topic in TOPICS} == {5}
-    assert {partitions(topic) for topic in TOPICS} == {EVENTS.partitions}
+    of_customers = [topic for topic in TOPICS if topic is not DEFINITIONS]
+    assert {partitions(topic, 5) for topic in of_customers} == {5}
+    assert {partitions(topic) for topic in of_customers} == {EVENTS.partitions}
+
+
+def test_versions_have_one_order_and_are_kept_for_ever() -> None:
+    assert partitions(DEFINITIONS, 5) == 1
+    assert DEFINITIONS.settings()["cleanup.policy"] == "delete"
+    assert DEFINITIONS.settings()["retention.ms"] == DEFINITIONS.settings()["retention.bytes"] == "-1"
 
 
 def test_the_order_and_the_time_of_the_log_are_the_brokers() -> None:
