@@ -43,7 +43,7 @@ BATCH = 2_000
 NONE = json.dumps({"segments": {}})
 RUNS = 3
 #: Customers times categories: what a customer does in a category, and what changes by it, is alike in all books.
-PAIRS = 10_000
+PAIRS = 2_000
 #: Ten segments as shops have them.
 SHOP = """
 segments:

@@ -85,7 +85,7 @@ def test_a_console_says_what_the_commands_say(page: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=named)
 def test_every_yaml_is_a_file_that_is_understood(page: Path) -> None:
-    """Books compile (but for the one that shows a mistake), destinations load, settings are settings."""
+    """Books compile (but for the one that shows a mistake), destinations load, cases and settings are such."""
     for block in blocks(page, "yaml"):
         content = yaml.safe_load(block.text)
         if block.name == "bad.yaml":
@@ -95,6 +95,8 @@ def test_every_yaml_is_a_file_that_is_understood(page: Path) -> None:
             assert compile_book(load_book(block.text)).segments
         elif "destinations" in content:
             assert destinations.load(block.text).by_name
+        elif "cases" in content:
+            assert {"events", "changes"} <= set.intersection(*map(set, content["cases"].values()))
         else:
             assert Settings.model_validate(content)
 
@@ -148,7 +150,7 @@ def test_every_reason_is_told_and_its_example_ends_there() -> None:
 
 def compiled(sql: str) -> None:
     book = load_book(next(block.text for block in blocks(MARKETERS, "yaml")))
-    compile_book(DefinitionBook(book.attributes, {"example": Definition(sql)}))
+    compile_book(DefinitionBook(book.attributes, {**book.segments, "example": Definition(sql)}))
 
 
 def test_every_example_of_the_language_compiles() -> None:
@@ -198,7 +200,8 @@ def test_the_topics_are_those_of_the_registry() -> None:
     day = 24 * 3600 * 1000
     for topic in TOPICS:
         kept = topic.config.get("retention.ms")
-        assert rows.pop(topic.name) == (topic.cleanup, f"{int(kept) // day} days" if kept else "")
+        told = "" if kept is None else "for ever" if kept == "-1" else f"{int(kept) // day} days"
+        assert rows.pop(topic.name) == (topic.cleanup, told)
     assert rows == {}
 
 
