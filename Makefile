@@ -44,11 +44,11 @@ $(PIP) install --no-deps --no-build-isolation -e . && \
 echo "environment: ready ($$($(BIN)/python --version))"
 endef
 
-.PHONY: help demo test test-kafka check bench-smoke schemas docs lock clean
+.PHONY: help demo test test-kafka check bench-smoke bench-segments prove simulate mutants fuzz schemas docs lock clean
 
 help: ## print this list
 	@echo "livesegments: customer segments that change the moment the customer does"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo ## a shop day in time-lapse, with a broker of its own: watch carts become segments (ends by itself)
 	@$(BIN)/livesegments demo $(ARGS)
@@ -70,6 +70,24 @@ check: $(VENV)/.dev ## lint, format, strict types, the layers of the code, what 
 
 bench-smoke: $(VENV)/.dev ## events per second beside a stock Faust app, in under 3 minutes; writes build/bench/smoke.json
 	@$(BIN)/python -m tests.bench.smoke $(ARGS)
+
+bench-segments: $(VENV)/.dev ## what segments cost an event, ten and a thousand of them; writes build/bench/segments.json
+	@$(BIN)/python -m tests.bench.rules $(ARGS)
+
+MINUTES ?= 10
+prove: $(VENV)/.dev ## random segments over random logs against DuckDB, for MINUTES=10
+	@$(BIN)/python -m tests.prove --minutes $(MINUTES) $(ARGS)
+
+SCHEDULES ?= 20000
+simulate: $(VENV)/.dev ## crashes at every write of the worker, in random schedules: SCHEDULES=20000
+	@$(BIN)/python -m tests.simulation --schedules $(SCHEDULES) $(ARGS)
+
+mutants: $(VENV)/.dev ## plant bugs into the worker, and see which check catches each
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
+INPUTS ?= 200000
+fuzz: $(VENV)/.dev ## broken input into everything that reads: INPUTS=200000
+	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(ARGS)
 
 schemas: $(VENV)/.dev ## export schemas/json again from the pydantic models and the topic registry
 	@$(BIN)/python -m schemas.export
