@@ -45,7 +45,7 @@ def read_change(value: bytes | None, *, partition: int = 0, offset: int = 0, log
         raise UnreadableChange("the record has no value")
     try:
         fields = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableChange(str(error)) from None
     if not fields.id or "." in fields.id or not fields.id.isascii() or not fields.id.isprintable():
         raise UnreadableChange("the change has no usable id")

@@ -59,12 +59,15 @@ def load(text: str, source: str = "destinations.yaml") -> Destinations:
         raise DestinationErrors(source, [(line, f"not YAML: {error.problem}")]) from None
     except yaml.YAMLError:
         raise DestinationErrors(source, [(1, "not YAML: a character that YAML does not allow")]) from None
+    except RecursionError:
+        raise DestinationErrors(source, [(1, "nested too deeply")]) from None
     duplicates = list(_duplicates(root)) if root is not None else []
     if duplicates:
         raise DestinationErrors(source, duplicates)
     try:
         document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # a value that its tag or its look promises and is not
+    # A value that its tag or its look promises and is not; PyYAML has no one error for that.
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError):
         raise DestinationErrors(source, [(1, "not YAML: a value that cannot be read; quote it")]) from None
     if not isinstance(document, dict) or set(document) != {"destinations"}:
         raise DestinationErrors(source, [(1, "expected one top-level key, 'destinations'")])

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
         env_prefix="LIVESEGMENTS_",
         frozen=True,
         extra="forbid",
+        allow_inf_nan=False,
         hide_input_in_errors=True,  # it may be a secret
     )
 
@@ -206,7 +207,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsUnusable(f"{file}: {_why(error)}") from None
     except UnicodeDecodeError:
         raise SettingsUnusable(f"{file} is not UTF-8") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there never was
+    # ValueError: a date that there never was; the others come out of PyYAML for a tag that does not fit, or nesting.
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         raise SettingsUnusable(f"{file} is not YAML" + (f", line {mark.line + 1}" if mark else "")) from None
     if not isinstance(content or {}, dict) or not all(isinstance(name, str) for name in content or {}):

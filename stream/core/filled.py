@@ -10,7 +10,7 @@ from stream.core.membership import Edition
 from stream.core.output import LogRecord
 
 
-class Filled(msgspec.Struct, frozen=True):
+class Filled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The value of a ``filled`` fact: from here on the memories ``keys`` hold what stands from offset ``first`` on."""
 
     version: str
@@ -28,7 +28,7 @@ def filled_of(value: bytes | None) -> Filled | None:
     """The fact in a record's value, None if it is none."""
     try:
         return msgspec.json.decode(value or b"", type=Filled)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

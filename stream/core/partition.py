@@ -29,6 +29,8 @@ from stream.core.segments import CompiledBook, DefinitionErrors, Plan, compile_b
 from stream.core.windows import SeenContents, SeenIds, digest, hashed
 
 _MS = 1000
+#: The end of the year 9999 (µs): what comes later cannot be written down.
+_LATEST = 253_402_300_799_999_999
 _content = msgspec.json.Encoder(order="deterministic").encode
 _NO_BOOK: dict[str, str] = {}
 
@@ -114,6 +116,8 @@ class Partition:
             origin: str | None = None
             if record.headers:
                 fact_kind, origin = _headers(record)
+            if stamp > _LATEST:  # no time at all
+                stamp = now
             if record.timestamp_type == 0 and last_tick and fact_kind != b"tick":
                 # A producer's own clock is believed only so far. And what was moved says nothing about the time here:
                 # its stamp is that of whoever moved it.

@@ -9,6 +9,7 @@ from typing import Any
 
 from stream.core.fill import Fill
 from stream.core.filled import Filled, gaps
+from stream.core.membership import Edition
 from stream.core.partition import Partition
 from stream.core.time import NEVER
 from stream.engine.reading import Reading
@@ -45,12 +46,17 @@ class Fills:
                 else:
                     return None
         keys = sorted(key for key, known in missing.items() if since < known)
-        return self.of(partition, Filled(edition.book.version, keys, first, since)) if keys else None
+        # Of the edition that was asked for at first: another may have come meanwhile.
+        return self._of(partition, edition, Filled(edition.book.version, keys, first, since)) if keys else None
 
     def of(self, partition: Partition, fact: Filled) -> Fill:
         """The fill that ``fact`` speaks of, nothing read yet."""
         edition = partition.membership.edition
         assert edition is not None, "a fact that fills nothing is not taken"
+        return self._of(partition, edition, fact)
+
+    @staticmethod
+    def _of(partition: Partition, edition: Edition, fact: Filled) -> Fill:
         return Fill(partition.number, partition.partitions, partition.settings, edition, fact)
 
     async def advance(self, fill: Fill, number: int, until: int, *, share: float, going: Callable[[], bool]) -> None:

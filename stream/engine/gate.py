@@ -99,11 +99,15 @@ def map_record(value: bytes | None, timestamp_ms: int, topic: ForeignTopic) -> M
         kind = _text(event.get("event_type"), "event_type", RejectionReason.MISSING_EVENT_TYPE, MAX_EVENT_TYPE)
         kind = topic.event_types.get(kind, kind)
     event["customer_id"], event["event_type"] = customer_id, kind
-    if timestamp_ms >= 0:
+    if 0 <= timestamp_ms <= _LAST_MS:
         event.setdefault("timestamp", format_iso(timestamp_ms * 1000))
     if properties:
         event["properties"] = properties
     return Mapped(customer_id, msgspec.json.encode(event))
+
+
+#: The end of the year 9999: what a producer's clock says beyond it is no time.
+_LAST_MS = 253_402_300_799_999
 
 
 class Acknowledged(Protocol):
@@ -219,6 +223,6 @@ def _refusal(record: ConsumerRecord, error: Unmappable) -> bytes:
             "detail": error.detail,
             "payload": None if record.value is None else b64encode(record.value).decode(),
             "key": None if record.key is None else b64encode(record.key).decode(),
-            "log_time": format_iso(max(record.timestamp, 0) * 1000),
+            "log_time": format_iso(record.timestamp * 1000 if 0 <= record.timestamp <= _LAST_MS else 0),
         }
     )

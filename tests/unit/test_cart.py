@@ -149,6 +149,13 @@ def test_a_purchase_that_names_no_cart_covers_the_one_that_holds_its_product() -
     assert cart(*filled, buy(2, cart_id="B")) == (2, 20)
 
 
+def test_at_one_instant_the_later_in_the_log_comes_after() -> None:
+    """Also of two purchases: what was put in between them is bought."""
+    assert cart(buy(1), add(1)) == (1, 10)
+    assert cart(buy(1), add(1), buy(1)) == (0, 0)
+    assert cart(buy(1), add(1), remove(1), add(1)) == (1, 10)
+
+
 def test_a_late_addition_of_before_the_purchase_stays_bought() -> None:
     """Whether the purchase names the product, a quantity of it, or nothing at all."""
     assert cart(add(0), buy(10), add(5)) == (0, 0)

@@ -43,7 +43,7 @@ def number(node: exp.Literal, source: Source, negative: bool) -> Literal:
     text = node.this
     sign = -1 if negative else 1
     if text.isascii() and text.isdigit():
-        if int(text) >= 2**63:
+        if len(text.lstrip("0")) > 19 or int(text) >= 2**63:
             source.refuse(node, f"{text} is too large a number", "whole numbers end at 9223372036854775807")
         return Literal(sign * int(text), "integer")
     try:
