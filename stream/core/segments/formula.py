@@ -123,6 +123,8 @@ def _applied(does: Callable[..., Any], args: Sequence[Value]) -> Timed:
     if len(args) == 1:
         return _mapped(value_at(args[0]), does)
     gets = [value_at(arg) for arg in args]
+    if len(args) == 2:
+        return _of_two(does, gets[0], gets[1])
 
     def applied(customer: Any, now: int) -> tuple[Any, int]:
         values, soonest = [], NEVER
@@ -134,6 +136,17 @@ def _applied(does: Callable[..., Any], args: Sequence[Value]) -> Timed:
         return does(*values), soonest
 
     return applied
+
+
+def _of_two(does: Callable[..., Any], first: Timed, second: Timed) -> Timed:
+    """``_applied`` for two, which is the usual number."""
+
+    def of_two(customer: Any, now: int) -> tuple[Any, int]:
+        one, soonest = first(customer, now)
+        other, until = second(customer, now)
+        return does(one, other), until if until < soonest else soonest
+
+    return of_two
 
 
 def _mapped(get: Timed, does: Callable[[Any], Any]) -> Timed:

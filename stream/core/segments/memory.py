@@ -140,13 +140,17 @@ def _recent(name: str, k: int, horizon: int, matching: Rule) -> Memory:
         if times is None:
             memory[name] = [time]
             return True
-        if len(times) >= k:
-            if time <= times[-k]:
+        if time >= times[-1]:
+            # What nearly always comes. Where there are k already that it may equal, it changes nothing.
+            if len(times) >= k and time == times[-k]:
                 return False
-            insort(times, time)
-            del times[:-k]
+            times.append(time)
+        elif len(times) >= k and time <= times[-k]:
+            return False
         else:
             insort(times, time)
+        if len(times) > k:
+            del times[:-k]
         return True
 
     return Memory(name, k, horizon, predicate(matching), matching, remember)
