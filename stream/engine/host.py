@@ -78,7 +78,8 @@ class Host:
 
     async def assigned(self, partitions: set[int]) -> dict[int, int]:
         """Drop what is lost, keep warm what nobody else has written to meanwhile, load the rest."""
-        kept = {p: held for p, held in self._held.items() if p in partitions}
+        # Taken out until they are judged: this may be cancelled at any await, and must leave nothing warm then.
+        kept, self._held = {p: held for p, held in self._held.items() if p in partitions}, {}
         if kept:
             ends = await self._recovery.ends(set(kept))
             # Another worker may have held it between two assignments of ours: then its end has moved.

@@ -1,0 +1,96 @@
+"""P1 and P3: no crash, at whatever point and however often, changes what a log says."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from tests.simulation.__main__ import Tally, tallies
+from tests.simulation.schedule import Plan, can_fail, command, crash_at, run
+from tests.simulation.world import Knobs
+
+#: A small log with poison, a new book that is filled from the log, and a rolling restart.
+SMALL = Plan(seed=3, log_seed=64, length=18, customers=2, new_books=0.2, stops=1, knobs=Knobs(batch=1, fetch=3))
+RANDOM = 5_000
+
+
+def _points(plan: Plan) -> list[str]:
+    result = run(plan, crash_at())
+    assert not result.failures
+    return result.points
+
+
+def _all_good(plan: Plan, *numbers: int, otherwise: str = "crash") -> Counter[str]:
+    result = run(plan, crash_at(*numbers, otherwise=otherwise))
+    assert not result.failures, f"{otherwise} at points {numbers} of {plan}: {result.failures[0]}"
+    return result.crashed_at
+
+
+def test_the_small_log_meets_every_kind_of_point() -> None:
+    """What the exhaustive tests go through: the laws below are about these."""
+    assert {
+        "produce segment-changes: before",
+        "produce segment-changes: not acknowledged",
+        "produce segment-changes: acknowledged",
+        "produce state: before",
+        "produce state checkpoint: before",
+        "produce state checkpoint: not acknowledged",
+        "produce state checkpoint: acknowledged",
+        "produce events: not acknowledged",  # a fill's fact
+        "produce dead-letters: before",
+        "commit: before",
+        "commit: acknowledged",
+        "fetch events",
+        "read state",
+    } <= set(_points(SMALL))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_crash_at_any_single_point_changes_nothing(workers: int) -> None:
+    """kill -9 at every I/O point of a small log, one after the other."""
+    plan = replace(SMALL, workers=workers)
+    crashed: Counter[str] = Counter()
+    for number in range(len(_points(plan))):
+        crashed += _all_good(plan, number)
+    assert crashed["fetch events"] and crashed["commit: before"]
+
+
+def test_a_produce_that_fails_at_any_single_point_changes_nothing() -> None:
+    """Not sent, or sent and the acknowledgement lost: the worker must not go on as if it had been said."""
+    for number, label in enumerate(_points(SMALL)):
+        if can_fail(label):
+            _all_good(SMALL, number, otherwise="fail")
+
+
+def test_a_second_crash_in_the_recovery_from_the_first_changes_nothing() -> None:
+    """Whatever the first recovery had read, and while its replay catches up."""
+    crashed: Counter[str] = Counter()
+    for first in range(5, len(_points(SMALL)), 4):
+        for second in range(first + 1, first + 40):
+            crashed += _all_good(SMALL, first, second)
+    assert crashed["in a second recovery"] and crashed["while a replay catches up"]
+
+
+@pytest.mark.timeout(600)
+def test_random_schedules_lose_nothing_and_say_nothing_twice() -> None:
+    """Many crashes, failing produces, pauses, rolling restarts, compaction and new books, all at once."""
+    total = Tally()
+    for part in tallies(1, RANDOM, min(2, os.cpu_count() or 1)):
+        total.add(part)
+    assert not total.failed, "\n".join(
+        f"{kind}: {what}\n  again: {command(seed)}" for seed, kind, what in total.failed[:5]
+    )
+    assert total.schedules == RANDOM
+    assert total.crashes > RANDOM
+    assert total.compared > RANDOM, "read-back had something to compare"
+    assert total.again, "zombies said something again"
+    assert {
+        "between changes and state",
+        "in the middle of a checkpoint",
+        "before a checkpoint's last record",
+        "in a second recovery",
+        "while a replay catches up",
+    } <= set(total.crashed_at)
