@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from stream.core.config import SECOND, CoreSettings
 from stream.core.decode import Limits
 
+#: Seconds; no window of the worker is longer than ten years.
+_YEARS = 10 * 365 * 86_400
 #: Environment variable that names the settings file.
 FILE_VARIABLE = "LIVESEGMENTS_SETTINGS_FILE"
 #: A name, an IPv4 or a bracketed IPv6 address; the port is 9092 where there is none.
@@ -94,17 +96,22 @@ class Settings(BaseSettings):
         1.0, ge=0, description="How often a worker writes the time into its partitions; 0: somebody else does."
     )
     checkpoint_seconds: float = Field(5.0, gt=0, description="How often state is written.")
-    dedup_hours: float = Field(24.0, gt=0, description="An event id is a duplicate for at least this long.")
+    dedup_hours: float = Field(
+        24.0, gt=0, le=_YEARS / 3600, description="An event id is a duplicate for at least this long."
+    )
     dedup_content_seconds: float = Field(
-        10.0, ge=0, description="The same content without an event id is a duplicate for this long."
+        10.0, ge=0, le=_YEARS, description="The same content without an event id is a duplicate for this long."
     )
     rate_limit: int = Field(300, ge=1, description="Events that one customer may have per rate window.")
-    rate_window_seconds: float = Field(60.0, gt=0, description="Width of the rate window, in log time.")
+    rate_window_seconds: float = Field(60.0, gt=0, le=_YEARS, description="Width of the rate window, in log time.")
     clock_skew_seconds: float = Field(
-        5.0, ge=0, description="Without LogAppendTime: how far ahead of the last tick a timestamp may put the time."
+        5.0,
+        ge=0,
+        le=_YEARS,
+        description="Without LogAppendTime: how far ahead of the last tick a timestamp may put the time.",
     )
     future_seconds: float = Field(
-        300.0, ge=0, description="An event stamped further than this ahead of the log is rejected."
+        300.0, ge=0, le=_YEARS, description="An event stamped further than this ahead of the log is rejected."
     )
     history_days: int = Field(
         400,

@@ -177,7 +177,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a worker keeps, sweeps and ticks what it no longer owns",
         f"{_HOST}.assigned",
-        (("self._held = dict(kept)", "self._held = {**self._held, **kept}"),),
+        (
+            ("if p in partitions}, {}", "if p in partitions}, self._held"),
+            ("self._held = dict(kept)", "self._held = {**self._held, **kept}"),
+        ),
     ),
     Mutant(
         "a worker keeps its state warm although another has written since",
