@@ -64,8 +64,8 @@ def retry_after(value: str | None, now: float) -> float | None:
 def _until_date(text: str, now: float) -> float | None:
     try:
         instant = parsedate_to_datetime(text)
-    except ValueError:
+        if instant.tzinfo is None:
+            instant = instant.replace(tzinfo=UTC)
+        return max(0.0, instant.timestamp() - now)
+    except (ValueError, OverflowError):  # no date, or one that no calendar has
         return None
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return max(0.0, instant.timestamp() - now)

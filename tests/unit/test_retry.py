@@ -63,7 +63,20 @@ def test_retry_after_is_read_in_every_form(header: str, seconds: float) -> None:
     assert retry_after(header, NOW) == pytest.approx(seconds, abs=1e-3)
 
 
-@pytest.mark.parametrize("header", [None, "", "soon", "nan", "inf", "1 minute", "Fri, 99 Jan 2026 03:05:05 GMT"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Fri, 02 Jan 99999999999999999999 03:05:05 GMT",
+        "1 12 1,2,5,1",
+        None,
+        "",
+        "soon",
+        "nan",
+        "inf",
+        "1 minute",
+        "Fri, 99 Jan 2026 03:05:05 GMT",
+    ],
+)
 def test_an_unreadable_retry_after_says_nothing(header: str | None) -> None:
     """Then the backoff decides alone."""
     assert retry_after(header, NOW) is None
