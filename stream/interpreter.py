@@ -14,7 +14,7 @@ import msgspec
 from stream.core.changes import Change
 from stream.core.config import CoreSettings
 from stream.core.fill import Fill
-from stream.core.filled import Filled, apart, gaps, is_fill
+from stream.core.filled import apart, gained, gaps, is_fill
 from stream.core.output import DEAD_LETTERED, REJECTED, LogRecord, Output, Refused
 from stream.core.partition import Partition
 from stream.core.segments import canonical_json, load_book
@@ -111,11 +111,9 @@ class Interpreter:
         """
         partition, edition = self.partition, self.partition.membership.edition
         since = self.log[first].timestamp * 1000 if first else 0
-        missing = gaps(edition, partition.log_time) if edition else {}
-        keys = sorted(key for key, known in missing.items() if since < known)
-        if edition is None or not keys:
+        fact = gained(edition, gaps(edition, partition.log_time), first, since) if edition else None
+        if fact is None:
             return False
-        fact = Filled(edition.book.version, keys, first, since)
         self.pipe(at, None, fact.encode(), (("fact", b"filled"),))
         return True
 

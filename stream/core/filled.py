@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -51,3 +51,12 @@ def gaps(edition: Edition, log_time: int) -> dict[str, int]:
     """The memories that miss something at ``log_time`` (µs), with the log time since which they do not."""
     horizons = edition.book.horizons
     return {key: since for key, since in edition.since.items() if since and since > log_time - horizons[key]}
+
+
+def gained(edition: Edition, missing: Mapping[str, int], first: int, since: int) -> Filled | None:
+    """The fact that fills what is ``missing`` (``gaps``) from offset ``first`` on; None if that gains nothing.
+
+    ``since`` is the log time (µs) of the record at ``first``, 0 if the log begins there.
+    """
+    keys = sorted(key for key, known in missing.items() if since < known)
+    return Filled(edition.book.version, keys, first, since) if keys else None

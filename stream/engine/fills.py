@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stream.core.fill import Fill
-from stream.core.filled import Filled, gaps
+from stream.core.filled import Filled, gained, gaps
 from stream.core.membership import Edition
 from stream.core.partition import Partition
 from stream.core.time import NEVER
@@ -45,9 +45,9 @@ class Fills:
                     break
                 else:
                     return None
-        keys = sorted(key for key, known in missing.items() if since < known)
         # Of the edition that was asked for at first: another may have come meanwhile.
-        return self._of(partition, edition, Filled(edition.book.version, keys, first, since)) if keys else None
+        fact = gained(edition, missing, first, since)
+        return self._of(partition, edition, fact) if fact is not None else None
 
     def of(self, partition: Partition, fact: Filled) -> Fill:
         """The fill that ``fact`` speaks of, nothing read yet."""

@@ -255,6 +255,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a fill remembers for another book than it speaks of",
         "stream.engine.fills:Fills.begin",
-        (("self._of(partition, edition, Filled(", "self.of(partition, Filled("),),
+        (("self._of(partition, edition, fact)", "self.of(partition, fact)"),),
     ),
 )
