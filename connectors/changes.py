@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import msgspec
+
+Origin = Literal["live", "replay", "resync"]
+"""Why a change is sent: it just happened, somebody asked for it again, or all memberships are sent anew."""
+
+ERASED = "erased"
+"""The action of what is no change of membership: the customer is to be forgotten."""
 
 
 class UnreadableChange(ValueError):
@@ -34,6 +42,28 @@ class Change:
     offset: int = 0
     logged_at: float = 0.0
     """Unix seconds at which the record was written to the topic."""
+    origin: Origin = "live"
+    _document: list[Mapping[str, Any]] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def entered(self) -> bool:
+        return self.action == "entered"
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The whole change (`schemas.changes.SegmentChange` as JSON has it), decoded when first asked for."""
+        if not self._document:
+            self._document.append(msgspec.json.decode(self.raw))
+        return self._document[0]
+
+    def value(self, name: str) -> Any:
+        """A field for a platform: `customer_id`, or what the change's profile has under that name; None if
+        neither.
+        """
+        if name == "customer_id":
+            return self.customer_id
+        profile = self.document.get("profile")
+        return profile.get(name) if isinstance(profile, dict) else None
 
 
 _decoder = msgspec.json.Decoder(_Fields)

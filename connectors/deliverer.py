@@ -18,7 +18,7 @@ from aiokafka import ConsumerRecord
 
 from connectors.accounts import Accounts
 from connectors.changes import Change, UnreadableChange, read_change
-from connectors.exchange import converse
+from connectors.conversation import converse
 from connectors.intake import Intake
 from connectors.lanes import NEVER, Lanes, Parcel
 from connectors.options import Options
@@ -30,6 +30,8 @@ from connectors.settings import DeliverySettings
 from connectors.valve import State, Valve
 
 logger = logging.getLogger(__name__)
+
+_WRONG = frozenset({Outcome.PAUSE, Outcome.DISABLE})
 
 HELD_STATUSES = frozenset({429, 503})
 """Their `Retry-After` speaks of the whole service (RFC 6585 §4, RFC 9110 §15.6.4), that of others of the
@@ -185,7 +187,7 @@ class Deliverer:
     def _judge(self, results: Sequence[Result], probe: bool, now: float) -> None:
         """What an attempt says about the destination as a whole."""
         before = self._valve.state
-        paused = next((result for result in results if result.outcome is Outcome.PAUSE), None)
+        paused = next((result for result in results if result.outcome in _WRONG), None)
         failed = next((result for result in results if result.outcome is Outcome.RETRY), None)
         if paused is not None:
             self._valve.pause(paused.reason, probe, now)
@@ -229,7 +231,7 @@ class Deliverer:
                     self._finish(change)
                 case Outcome.SPLIT:
                     split.append(change)
-                case Outcome.RETRY | Outcome.PAUSE:
+                case Outcome.RETRY | Outcome.PAUSE | Outcome.RENEW | Outcome.DISABLE:
                     again.append(change)
                     if longest is None or (result.after or 0.0) > (longest.after or 0.0):
                         longest = result
@@ -244,7 +246,7 @@ class Deliverer:
     def _send_again(self, parcel: Parcel, changes: tuple[Change, ...], result: Result, now: float) -> None:
         if len(changes) < len(parcel.changes):
             parcel = Parcel(changes, parcel.attempts, parcel.first_failed)
-        if result.outcome is Outcome.PAUSE:
+        if result.outcome in _WRONG:
             parcel.first_failed = None  # while the destination is wrong, no change comes nearer to its horizon
         elif parcel.first_failed is None:
             parcel.first_failed = now

@@ -1,19 +1,26 @@
 """Requests and responses without I/O: what platforms build and read, and what the sender carries.
 
-A platform describes a delivery as a generator: it yields requests, is sent the responses, and returns one
-result per change. So a delivery of several steps (a token, an upsert, then the membership) has the same
-shape as a single POST, and can be tested or shown (`next(steps)`) with no network at all.
+A platform describes a delivery as a generator: it yields the requests that may travel at once, is sent
+their answers in the same order, and returns one result per change. So a delivery of several steps (an
+upsert per customer, then the membership of all) has the same shape as a single POST, and can be tested or
+shown (`next(steps)`) with no network at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
-from connectors.results import Outcome, Result
+import msgspec
+
+from connectors.results import Result
 
 EXCERPT_CHARACTERS = 500
+
+RESPONSE_CAP = 16 * 1024
+"""Bytes of a response's body that are read where a request does not ask for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,12 @@ class Request:
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    limit: str = ""
+    """Which of the connector's `limits` it counts against."""
+    wait: float = 0.0
+    """Seconds to let pass before it is sent: how a job is asked again."""
+    cap: int = RESPONSE_CAP
+    """Bytes of the response's body that are read; the rest is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,13 @@ class Response:
         """The first characters of the body, for dead letters."""
         return self.body[: EXCERPT_CHARACTERS * 4].decode("utf-8", "replace")[:EXCERPT_CHARACTERS]
 
+    def json(self) -> Any:
+        """The body as JSON; None if it is none (a cut body, a proxy's HTML page)."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+
 
 class Unreachable(Exception):
     """No response: `reason` is a word of `REASONS`. Never holds a URL, a header or a body."""
@@ -51,33 +71,12 @@ class AddressRefused(Exception):
     """The destination resolves to an address that we do not connect to."""
 
 
-Steps = Generator[Request, Response, Sequence[Result]]
+Answer = Response | Unreachable
+"""What became of a request. That there was no response is a value here: the others' responses count."""
+
+Steps = Generator[Sequence[Request], Sequence[Answer], Sequence[Result]]
 Send = Callable[[Request], Awaitable[Response]]
-
-
-async def converse(steps: Steps, send: Send, items: int) -> Sequence[Result]:
-    """Carry a platform's conversation to its end and return its `items` results.
-
-    Where the network fails and the platform says nothing about it, every change is to be retried.
-    """
-    try:
-        request = next(steps)
-        while True:
-            try:
-                response = await send(request)
-            except (Unreachable, AddressRefused) as failure:
-                request = steps.throw(failure)
-            else:
-                request = steps.send(response)
-    except StopIteration as end:
-        results: Sequence[Result] = end.value
-    except Unreachable as failure:
-        return [Result(Outcome.RETRY, failure.reason)] * items
-    except AddressRefused:
-        return [Result(Outcome.PAUSE, "address_refused")] * items
-    if len(results) != items:
-        raise RuntimeError(f"the platform gave {len(results)} results for {items} changes")
-    return results
+"""Raises Unreachable or AddressRefused."""
 
 
 def origin(url: str) -> str:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.retry import RetryPolicy
 
 SegmentName = Annotated[str, Field(min_length=1, max_length=200)]
+ProfileField = Annotated[str, Field(min_length=1, max_length=200)]
+"""`customer_id`, or a field of a change's `profile`: a live column or a declared attribute."""
 
 
-class Options(BaseModel):
-    """Common options; a platform's own options extend them. All times are seconds."""
+class Strict(BaseModel):
+    """How every part of `destinations.yaml` is validated: frozen, closed, and its values never quoted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=False)
 
+
+class Options(Strict):
+    """Common options; a platform's own options extend them. All times are seconds."""
+
     platform: str = Field(description="The platform: the name of a module of `connectors.platforms`.")
-    segments: Literal["all"] | Annotated[list[SegmentName], Field(min_length=1)] = Field(
-        "all", description="The segments whose changes are sent: `all`, or a list of names."
+    segments: Literal["all"] | Annotated[list[SegmentName], Field(min_length=1)] | Mapping[SegmentName, Any] = Field(
+        "all",
+        description="The segments whose changes are sent: `all`, a list of names, or what each is at the platform.",
     )
     start: Literal["earliest", "latest"] = Field(
         "earliest",
@@ -27,6 +35,13 @@ class Options(BaseModel):
     batch_size: int = Field(1, ge=1, le=1000, description="Changes per request, at most (of different customers).")
     batch_bytes: int = Field(1_000_000, ge=1_000, le=10_000_000, description="Bytes of changes per request, at most.")
     batch_wait: float = Field(0.25, ge=0, le=60, description="How long a change waits for a batch to fill.")
+    coalesce: bool = Field(
+        True,
+        description="Of a customer's waiting changes of one segment send only the newest: the state, not its history.",
+    )
+    requests_per_second: float | None = Field(
+        None, gt=0, le=100_000, description="Requests per second at most, where the account has less than its platform."
+    )
     concurrency: int = Field(32, ge=1, le=1000, description="Requests in flight at once.")
     connect_timeout: float = Field(5.0, gt=0, le=60, description="Limit for a connection, TLS included.")
     timeout: float = Field(15.0, gt=0, le=300, description="Limit for a whole request.")

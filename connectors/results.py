@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from connectors.exchange import Request
 
 
 class Outcome(StrEnum):
@@ -16,6 +20,10 @@ class Outcome(StrEnum):
     """The request was refused as a whole and one of its changes may be why: its halves are sent apart."""
     PAUSE = "pause"
     """The destination itself is wrong (key, address, permission): only probes are sent, nothing is lost."""
+    RENEW = "renew"
+    """The access token is no longer taken: sent again at once, after `Connector.prepare` got another."""
+    DISABLE = "disable"
+    """The receiver says that it is gone for good (410): nothing is sent until somebody enables it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,8 @@ class Result:
     """Seconds that the platform asks us to wait (`Retry-After`)."""
     excerpt: str = ""
     """The beginning of the response. May quote what we sent: redacted before it is written anywhere."""
+    request: Request | None = field(default=None, repr=False, compare=False)
+    """What was sent, for the dead letter; written without its headers, and redacted."""
 
     @classmethod
     def refused(cls, reason: str) -> Result:
@@ -39,10 +49,13 @@ DELIVERED = Result(Outcome.DELIVERED)
 RETRYABLE = frozenset({408, 425, 429})
 """And every 5xx."""
 
-DESTINATION_WRONG = frozenset({401, 402, 403, 404, 405, 407, 410, 421, 426, 451})
+DESTINATION_WRONG = frozenset({401, 402, 403, 404, 405, 407, 421, 426, 451})
 """Statuses that speak of the endpoint or the account, not of the change. And every 3xx: redirects are not
 followed.
 """
+
+
+GONE = 410
 
 
 def outcome_of(status: int, items: int = 1) -> Outcome:
@@ -51,6 +64,8 @@ def outcome_of(status: int, items: int = 1) -> Outcome:
         return Outcome.DELIVERED
     if status >= 500 or status in RETRYABLE:
         return Outcome.RETRY
+    if status == GONE:
+        return Outcome.DISABLE
     if status in DESTINATION_WRONG or 300 <= status < 400:
         return Outcome.PAUSE
     return Outcome.REFUSED if items == 1 else Outcome.SPLIT

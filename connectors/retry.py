@@ -8,6 +8,7 @@ platforms send besides.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -39,6 +40,24 @@ class RetryPolicy:
 
     def exhausted(self, first_failed: float, now: float) -> bool:
         return now - first_failed >= self.horizon
+
+
+def wait_asked(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that a response asks us to wait, by whichever header its platform has; None if it says nothing.
+
+    `headers` have names in lower case. `X-RateLimit-Reset` counts only where nothing remains: elsewhere it is
+    the end of a window that still has room.
+    """
+    for name in ("retry-after", "x-ratelimit-retry-after"):
+        wait = retry_after(headers.get(name), now)
+        if wait is not None:
+            return wait
+    for prefix in ("ratelimit", "x-ratelimit"):
+        if headers.get(f"{prefix}-remaining", "0").strip() == "0":
+            wait = retry_after(headers.get(f"{prefix}-reset"), now)
+            if wait is not None:
+                return wait
+    return None
 
 
 def retry_after(value: str | None, now: float) -> float | None:

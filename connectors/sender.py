@@ -16,9 +16,6 @@ from connectors.addresses import GuardedResolver, check_literal
 from connectors.exchange import AddressRefused, Request, Response, Unreachable
 from connectors.options import Options
 
-RESPONSE_CAP = 16 * 1024
-"""Bytes of a response's body that are read. A longer one is cut, and its connection closed."""
-
 REASONS = {
     "timeout": "no whole response in time",
     "connect": "no connection",
@@ -64,7 +61,7 @@ class Sender:
             async with self._session.request(
                 request.method, url, data=request.body, headers=request.headers, allow_redirects=False
             ) as response:
-                body = await _read(response)
+                body = await _read(response, request.cap)
                 return Response(response.status, {k.lower(): v for k, v in response.headers.items()}, body)
         # The causes hold the URL: `from None`, and a word instead of their text.
         except TimeoutError:
@@ -92,14 +89,14 @@ class Sender:
         self._checked.add(key)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, cap: int) -> bytes:
     """The body up to the cap. Where more follows, the connection cannot be kept."""
-    if response.content_length is not None and response.content_length <= RESPONSE_CAP:
+    if response.content_length is not None and response.content_length <= cap:
         return await response.read()
     body = b""
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) >= RESPONSE_CAP:
+        if len(body) >= cap:
             response.close()
             break
-    return body[:RESPONSE_CAP]
+    return body[:cap]

@@ -17,7 +17,7 @@
 
 A change in `data` is the bytes of its record on `segment-changes`. Answers: 2xx delivered; 408, 425, 429
 and 5xx are retried, by `Retry-After` where given; 400, 409, 413, 415, 422 and the like refuse the change;
-3xx, 401, 403, 404, 410 pause the destination.
+3xx, 401, 403, 404 pause the destination; 410 disables it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from connectors.answers import judge
 from connectors.changes import Change
 from connectors.exchange import Request, Response, Steps, origin
 from connectors.options import Options
-from connectors.results import DELIVERED, Outcome, Result, outcome_of
-from connectors.retry import retry_after
-from connectors.secrets import SecretReference
+from connectors.platforms import Connector
+from connectors.secrets import SecretReference, fingerprint
 from connectors.signing import SigningKey, sign
 
 MAX_KEYS = 10
@@ -46,6 +46,7 @@ class Config(Options):
     """A webhook's options."""
 
     platform: Literal["webhook"] = "webhook"
+    coalesce: bool = Field(False, description="Send only the newest of a customer's waiting changes of one segment.")
     url: str | SecretReference = Field(repr=False, description="Where to POST; a reference where the URL is a secret.")
     secret: Annotated[list[SecretReference], Field(min_length=1, max_length=MAX_KEYS)] = Field(
         description="Signing secrets (`whsec_…`) by reference, the newest first. Each signs, for rotation."
@@ -90,23 +91,29 @@ def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Webh
         keys=tuple(SigningKey.parse(secret) for secret in secrets),
         user_agent=user_agent,
         endpoint=origin(url),
+        account=fingerprint(url),
         hidden=(*_secret_parts(url), *secrets, *(secret.removeprefix("whsec_") for secret in secrets)),
     )
 
 
 @dataclass(frozen=True)
-class Webhook:
+class Webhook(Connector):
     """Builds and reads; holds secrets, and shows none of them."""
 
     url: str = field(repr=False)
     keys: tuple[SigningKey, ...] = field(repr=False)
     user_agent: str
     endpoint: str
+    account: str
     hidden: Sequence[str] = field(repr=False, default=())
 
     def deliver(self, changes: Sequence[Change], now: float) -> Steps:
-        response = yield self.request(changes, now)
-        return [self.read(response, len(changes), now)] * len(changes)
+        request = self.request(changes, now)
+        (answer,) = yield (request,)
+        return [judge(request, answer, now, len(changes))] * len(changes)
+
+    def rehearse(self, request: Request) -> Response:
+        return Response(204, {}, b"")
 
     def request(self, changes: Sequence[Change], now: float) -> Request:
         """The same changes give the same id and body at any `now`."""
@@ -124,18 +131,6 @@ class Webhook:
                 "webhook-signature": sign(self.keys, message_id, timestamp, body),
             },
             body,
-        )
-
-    def read(self, response: Response, items: int, now: float) -> Result:
-        outcome = outcome_of(response.status, items)
-        if outcome is Outcome.DELIVERED:
-            return DELIVERED
-        return Result(
-            outcome,
-            f"http_{response.status}",
-            response.status,
-            retry_after(response.headers.get("retry-after"), now) if outcome is Outcome.RETRY else None,
-            response.excerpt(),
         )
 
 

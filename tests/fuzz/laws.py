@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from connectors.changes import Change, UnreadableChange, read_change
+from connectors.conversation import converse
 from connectors.destinations import DestinationErrors, load
-from connectors.exchange import Request, Response, converse
+from connectors.exchange import Request, Response
 from connectors.options import Options
 from connectors.platforms import Connector, discover
 from connectors.progress import Progress

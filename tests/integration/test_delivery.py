@@ -26,7 +26,7 @@ from standardwebhooks.webhooks import Webhook as Oracle
 from connectors.changes import Change
 from connectors.delivery import DeliverySettings, DestinationsUnusable, connect, deliver, run
 from connectors.destinations import load
-from connectors.exchange import Steps
+from connectors.exchange import Request, Response, Steps
 from connectors.metrics import NoMetrics
 from connectors.platforms import Connector
 from schemas.deliveries import Receipt
@@ -532,7 +532,7 @@ async def test_replicas_share_the_work_and_keep_the_order(bench: Bench) -> None:
     assert first.states["crm"] == second.states["crm"] == ["active"]  # a hand-over is no failure
 
 
-class Faulty:
+class Faulty(Connector):
     """A connector with a bug that shows once."""
 
     def __init__(self, sound: Connector) -> None:
@@ -545,6 +545,9 @@ class Faulty:
         if self.deliveries == 5:
             raise ZeroDivisionError
         return (yield from self._sound.deliver(changes, now))
+
+    def rehearse(self, request: Request) -> Response:
+        return self._sound.rehearse(request)
 
 
 async def test_a_bug_in_one_platform_stops_only_its_destination_and_only_for_a_while(bench: Bench) -> None:

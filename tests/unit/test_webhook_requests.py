@@ -12,7 +12,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Oracle
 
 from connectors.changes import Change, UnreadableChange, read_change
-from connectors.exchange import AddressRefused, Request, Response, Unreachable, converse
+from connectors.conversation import converse
+from connectors.exchange import AddressRefused, Request, Response, Unreachable
 from connectors.platforms import discover, webhook
 from connectors.results import Outcome, Result
 
@@ -47,7 +48,8 @@ def connector(**options: Any) -> webhook.Webhook:
 
 
 def request_of(*changes: Change, now: float = NOW) -> Request:
-    return next(connector().deliver(changes, now))
+    (request,) = next(connector().deliver(changes, now))
+    return request
 
 
 def results_of(response: Response | Exception, items: int = 1) -> Sequence[Result]:
@@ -124,7 +126,8 @@ def test_nothing_secret_is_in_a_repr() -> None:
     [
         *[(status, Outcome.DELIVERED) for status in (200, 201, 202, 204)],
         *[(status, Outcome.RETRY) for status in (408, 425, 429, 500, 502, 503, 504, 529)],
-        *[(status, Outcome.PAUSE) for status in (301, 302, 307, 308, 401, 403, 404, 405, 410)],
+        *[(status, Outcome.PAUSE) for status in (301, 302, 307, 308, 401, 403, 404, 405)],
+        (410, Outcome.DISABLE),
         *[(status, Outcome.REFUSED) for status in (400, 406, 409, 411, 413, 414, 415, 422, 431)],
     ],
 )

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from connectors.exchange import AddressRefused, Request, Response, Unreachable
+from connectors.exchange import RESPONSE_CAP, AddressRefused, Request, Response, Unreachable
 from connectors.options import Options
-from connectors.sender import REASONS, RESPONSE_CAP, Sender
+from connectors.sender import REASONS, Sender
 from tests.receiver import Answer, Received, receiving
 
 SECRET = "T0PS3CRET"

@@ -1,0 +1,34 @@
+"""What a change's customer is called at a platform, and which fields go along. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from connectors.changes import Change
+from connectors.options import ProfileField, Strict
+
+
+class Identity(Strict):
+    """By which profile fields a platform knows a customer. A platform's own identity may narrow or extend this."""
+
+    email: ProfileField | None = Field(None, description="The profile field with the e-mail address.")
+    external_id: ProfileField | None = Field("customer_id", description="The profile field with our own id.")
+
+
+def identity_of(change: Change, identity: Identity) -> dict[str, str]:
+    """The customer's identifiers by the names of `identity`'s fields; only those that the change has."""
+    found = {}
+    for name in type(identity).model_fields:
+        source = getattr(identity, name)
+        value = change.value(source) if source is not None else None
+        if value is not None and str(value).strip():
+            found[name] = str(value).strip()
+    return found
+
+
+def fields_of(change: Change, fields: Mapping[ProfileField, str]) -> dict[str, Any]:
+    """The platform's fields and their values: `fields` maps ours to theirs. A field that is unknown is null."""
+    return {theirs: change.value(ours) for ours, theirs in fields.items()}
