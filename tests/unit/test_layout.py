@@ -142,7 +142,7 @@ def test_the_demo_lock_can_build_the_project() -> None:
     assert backend <= group <= set(locked("demo"))
 
 
-def test_production_installs_neither_broker_nor_redis() -> None:
+def test_production_installs_neither_broker_nor_redis_server() -> None:
     """The embedded servers are an extra, for demo and tests."""
     servers = {
         canonicalize_name(Requirement(each).name) for each in PYPROJECT["project"]["optional-dependencies"]["demo"]
