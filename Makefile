@@ -44,7 +44,7 @@ $(PIP) install --no-deps --no-build-isolation -e . && \
 echo "environment: ready ($$($(BIN)/python --version))"
 endef
 
-.PHONY: help demo test test-kafka check bench-smoke bench-segments prove simulate mutants fuzz schemas docs lock clean
+.PHONY: help demo test test-kafka check bench-smoke bench-segments bench-delivery prove simulate mutants fuzz schemas docs lock clean
 
 help: ## print this list
 	@echo "livesegments: customer segments that change the moment the customer does"
@@ -73,6 +73,9 @@ bench-smoke: $(VENV)/.dev ## events per second beside a stock Faust app, in unde
 
 bench-segments: $(VENV)/.dev ## what segments cost an event, ten and a thousand of them; writes build/bench/segments.json
 	@$(BIN)/python -m tests.bench.rules $(ARGS)
+
+bench-delivery: $(VENV)/.dev ## changes per second to a webhook beside a bare httpx loop; writes build/bench/delivery.json
+	@$(BIN)/python -m tests.bench.delivery $(ARGS)
 
 MINUTES ?= 10
 prove: $(VENV)/.dev ## random segments over random logs against DuckDB, for MINUTES=10
