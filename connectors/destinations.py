@@ -10,14 +10,16 @@ Errors name the line and the option, and never quote a value: it could be a secr
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from connectors.options import Options
 from connectors.platforms import discover
@@ -87,13 +89,33 @@ def load(text: str, source: str = "destinations.yaml") -> Destinations:
         except ValidationError as error:
             for detail in error.errors(include_input=False, include_url=False, include_context=False):
                 place = ".".join([name, *(str(part) for part in detail["loc"])])
-                message = detail["msg"].removeprefix("Value error, ")
+                message = _message(detail, options)
                 errors.append((_line(root, (*at, *detail["loc"])), f"{place}: {message}"))
         except ValueError as error:
             errors.append((_line(root, at), f"{name}: {error}"))
     if errors:
         raise DestinationErrors(source, errors)
     return Destinations(by_name)
+
+
+def _message(detail: ErrorDetails, options: object) -> str:
+    if detail["type"] != "extra_forbidden":
+        return detail["msg"].removeprefix("Value error, ")
+    assert isinstance(options, dict)
+    near = difflib.get_close_matches(str(detail["loc"][-1]), _names(discover()[options["platform"]].Config), 1)
+    return "there is no such option" + (f"; is {near[0]!r} meant?" if near else "")
+
+
+def _names(model: type[BaseModel]) -> set[str]:
+    """The options of a model and of the models within it."""
+    found = set(model.model_fields)
+    open_types = [field.annotation for field in model.model_fields.values()]
+    while open_types:
+        each = open_types.pop()
+        open_types += get_args(each)
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            found |= _names(each)
+    return found
 
 
 def _validate(options: object) -> Options:

@@ -65,7 +65,11 @@ def test_a_file_says_where_changes_go(tmp_path: Path) -> None:
             "destinations:\n  a: {platform: webhook}\n  a: {platform: webhook}",
             "yaml:3: the key 'a' is given twice",
         ),
-        (destination("typo: 1"), "destinations.yaml:6: crm.typo: Extra inputs"),
+        (destination("typo: 1"), "destinations.yaml:6: crm.typo: there is no such option"),
+        (
+            destination("batchsize: 2"),
+            "destinations.yaml:6: crm.batchsize: there is no such option; is 'batch_size' meant?",
+        ),
         (destination("batch_size: 0"), "destinations.yaml:6: crm.batch_size: Input should be greater"),
         (destination("segments: []"), "destinations.yaml:6: crm.segments"),
         (destination(url="http://example.com/x"), "plain http needs `allow_http: true`"),
