@@ -48,6 +48,9 @@ class Sender:
             skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
             trust_env=False,
         )
+        # aiohttp would send PUT, DELETE and GET once more by itself where a kept connection breaks: no attempt that is
+        # counted, and none that a rate limit permits. There is no public switch.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -76,6 +76,25 @@ async def test_a_connection_is_kept() -> None:
     assert len({received.peer for received in receiver.received}) == 1
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "GET"])
+async def test_one_attempt_is_one_request(method: str) -> None:
+    """Also where a kept connection breaks under a request that may be repeated: that is not the client's to say."""
+    requests = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        requests += 1
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")  # the second request of the connection: no answer
+        requests += 1
+
+    async with raw(serve) as url, Sender(options()) as sender:
+        assert (await sender.send(Request(method, url, {}, b""))).status == 204
+        with pytest.raises(Unreachable, match="disconnected"):
+            await sender.send(Request(method, url, {}, b""))
+    assert requests == 2
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(status: int) -> None:
     """It could lead where the destination may not."""
