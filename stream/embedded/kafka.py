@@ -32,6 +32,7 @@ POM: Final = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 """
 
+# Nothing is deleted by age: tests write records whose own stamps are months old.
 PROPERTIES: Final = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
@@ -41,6 +42,7 @@ advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
+log.retention.ms=-1
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=500

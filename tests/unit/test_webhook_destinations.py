@@ -59,7 +59,7 @@ def test_a_file_says_where_changes_go(tmp_path: Path) -> None:
         ("a: \x00", "not YAML: a character"),
         ("destinations: []", "'destinations' is a mapping"),
         ("destinations: {a: 1}", "a: expected a mapping of options"),
-        ("destinations:\n  a: {platform: fax}", "destinations.yaml:2: a: 'platform' must be one of: webhook"),
+        ("destinations:\n  a: {platform: fax}", "destinations.yaml:2: a: 'platform' must be one of: adobe"),
         ("destinations:\n  A B: {platform: webhook}", "destinations.yaml:2: a destination's name"),
         (
             "destinations:\n  a: {platform: webhook}\n  a: {platform: webhook}",
