@@ -17,8 +17,13 @@ def judge(request: Request, answer: Answer, now: float, items: int = 1) -> Resul
     return result(outcome_of(answer.status, items), request, answer, now)
 
 
-def result(outcome: Outcome, request: Request, answer: Response, now: float, reason: str = "") -> Result:
-    """A result that the platform's own reading of `answer` decided; `reason` is else `http_<status>`."""
+def result(
+    outcome: Outcome, request: Request, answer: Response, now: float, reason: str = "", *, throttled: bool = False
+) -> Result:
+    """A result that the platform's own reading of `answer` decided; `reason` is else `http_<status>`.
+
+    `throttled` marks a RETRY that says "too fast" by other means than a 429.
+    """
     if outcome is Outcome.DELIVERED:
         return DELIVERED
     return Result(
@@ -28,4 +33,5 @@ def result(outcome: Outcome, request: Request, answer: Response, now: float, rea
         wait_asked(answer.headers, now) if outcome is Outcome.RETRY else None,
         answer.excerpt(),
         request,
+        throttled,
     )

@@ -38,6 +38,8 @@ class Result:
     """The beginning of the response. May quote what we sent: redacted before it is written anywhere."""
     request: Request | None = field(default=None, repr=False, compare=False)
     """What was sent, for the dead letter; written without its headers, and redacted."""
+    throttled: bool = False
+    """A RETRY that says "too fast", whatever its status: the rate goes down. A 429 says so by itself."""
 
     @classmethod
     def refused(cls, reason: str) -> Result:

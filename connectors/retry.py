@@ -60,6 +60,30 @@ def wait_asked(headers: Mapping[str, str], now: float) -> float | None:
     return None
 
 
+def nothing_remains(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until a rate has room again, where a response that was no throttling says that it was the last for now;
+    None if it says nothing of the kind. `headers` have names in lower case.
+
+    Understands `RateLimit-*` and `X-RateLimit-*` in the shapes of `retry_after`, HubSpot's interval, and the fields
+    `r` and `t` of the IETF's draft (`RateLimit: "default";r=0;t=30`).
+    """
+    for prefix in ("ratelimit", "x-ratelimit"):
+        if headers.get(f"{prefix}-remaining", "").strip() == "0":
+            wait = retry_after(headers.get(f"{prefix}-reset"), now)
+            if wait is not None:
+                return wait
+    if headers.get("x-hubspot-ratelimit-remaining", "").strip() == "0":
+        interval = retry_after(headers.get("x-hubspot-ratelimit-interval-milliseconds"), now)
+        if interval is not None:
+            return interval / 1000
+    draft = headers.get("ratelimit")
+    if draft is not None:
+        said = dict(field.strip().partition("=")[::2] for field in draft.split(";"))
+        if said.get("r") == "0":
+            return retry_after(said.get("t"), now)
+    return None
+
+
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds to wait from `now` (Unix seconds) by a `Retry-After` header, or None where it says nothing
     readable.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Protocol, cast
@@ -29,12 +29,15 @@ class Connector(Protocol):
 
     endpoint: str
     """Scheme and host: what logs may say."""
-    hidden: Sequence[str] = ()
-    """Every string that must never be written anywhere: secrets, and secret parts of URLs."""
     account: str = ""
     """Which account the limits are counted for, without telling a secret (`connectors.secrets.fingerprint`)."""
     limits: Mapping[str, Sequence[Window]] = MappingProxyType({})
     """The platform's published rates: by the name that requests give (`Request.limit`), windows that all hold."""
+
+    @property
+    def hidden(self) -> Sequence[str]:
+        """Every string that must never be written anywhere: secrets, tokens of the moment, secret parts of URLs."""
+        ...
 
     def group(self, change: Change) -> str:
         """Changes of one group may share a parcel: usually one target and one direction."""
@@ -89,8 +92,27 @@ class Platform(Protocol):
         """Raises `connectors.secrets.SecretMissing`, or ValueError where a secret is not usable."""
 
 
+class _Platforms(Mapping[str, Platform]):
+    """Imports a platform when it is asked for: nobody pays for, or stumbles over, those that are not used."""
+
+    def __init__(self) -> None:
+        self._names = sorted(
+            module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+        )
+
+    def __getitem__(self, name: str) -> Platform:
+        if name not in self._names:
+            raise KeyError(name)
+        return cast(Platform, importlib.import_module(f"{__name__}.{name}"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 @cache
 def discover() -> Mapping[str, Platform]:
     """Every platform by name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-    return {name: cast(Platform, importlib.import_module(f"{__name__}.{name}")) for name in names}
+    return _Platforms()

@@ -11,9 +11,14 @@
 |---|---|
 | one change | `{"type":"segment.entered","timestamp":<its instant>,"data":<the change>}` (or `.exited`) |
 | several | `{"type":"segment.changes","timestamp":<the latest instant>,"data":[<change>,…]}` |
+| an erasure | `{"type":"customer.erased","timestamp":<its instant>,"data":<the erasure>}`, always alone |
 | change id | `webhook-id` (of a batch: a hash of its changes' ids); the same in every repeat |
 | attempt time | `webhook-timestamp` |
-| signature | `webhook-signature`, Standard Webhooks v1, one per secret |
+| signature | `webhook-signature`, Standard Webhooks, one per secret: v1 by `whsec_…`, v1a (Ed25519) by `whsk_…` |
+
+With `envelope: cloudevents` the body is a CloudEvent in JSON with the same type, or a batch of them; with
+`cloudevents_binary` its attributes are headers and the body is the change alone. The `webhook-` headers are
+the same: the signature covers the id, the attempt and the body, in binary mode not the `ce-` headers.
 
 A change in `data` is the bytes of its record on `segment-changes`. Answers: 2xx delivered; 408, 425, 429
 and 5xx are retried, by `Retry-After` where given; 400, 409, 413, 415, 422 and the like refuse the change;
@@ -27,17 +32,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from connectors import cloudevents
 from connectors.answers import judge
-from connectors.changes import Change
+from connectors.changes import ERASED, Change
 from connectors.exchange import Request, Response, Steps, origin
 from connectors.options import Options
 from connectors.platforms import Connector
 from connectors.secrets import SecretReference, fingerprint
-from connectors.signing import SigningKey, sign
+from connectors.signing import PREFIX, PRIVATE_PREFIX, Signer, parse_signer, sign
+from connectors.urls import check_url, secret_parts
 
 MAX_KEYS = 10
 
@@ -49,7 +55,13 @@ class Config(Options):
     coalesce: bool = Field(False, description="Send only the newest of a customer's waiting changes of one segment.")
     url: str | SecretReference = Field(repr=False, description="Where to POST; a reference where the URL is a secret.")
     secret: Annotated[list[SecretReference], Field(min_length=1, max_length=MAX_KEYS)] = Field(
-        description="Signing secrets (`whsec_…`) by reference, the newest first. Each signs, for rotation."
+        description="Signing secrets (`whsec_…`) and private keys (`whsk_…`) by reference, newest first. Each signs."
+    )
+    envelope: Literal["standard", "cloudevents", "cloudevents_binary"] = Field(
+        "standard", description="How a change is wrapped: as Standard Webhooks recommends, or as a CloudEvent."
+    )
+    source: str = Field(
+        "/livesegments", pattern=r"^[!-~]{1,500}$", description="The `source` of CloudEvents: a URI reference."
     )
 
     @field_validator("secret", mode="before")
@@ -58,27 +70,12 @@ class Config(Options):
         return value if isinstance(value, list) else [value]
 
     @model_validator(mode="after")
-    def _url_is_usable(self) -> Config:
+    def _is_usable(self) -> Config:
         if isinstance(self.url, str):
             check_url(self.url, allow_http=self.allow_http)
+        if self.envelope == "cloudevents_binary" and self.batch_size > 1:
+            raise ValueError("batch_size: a CloudEvent in binary mode is sent alone")
         return self
-
-
-def check_url(url: str, *, allow_http: bool) -> None:
-    """Raises ValueError, without quoting the URL."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it is what checks it
-    except ValueError:
-        raise ValueError("url: not a URL") from None
-    if parts.scheme == "http" and not allow_http:
-        raise ValueError("url: plain http needs `allow_http: true`")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("url: expected https://host/path")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("url: user and password do not belong in a URL")
-    if not url.isascii() or any(character <= " " for character in url):
-        raise ValueError("url: only ASCII without spaces; percent-encode the rest")
 
 
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Webhook:
@@ -88,11 +85,17 @@ def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Webh
     secrets = [reference.read(environ).get_secret_value() for reference in config.secret]
     return Webhook(
         url=url,
-        keys=tuple(SigningKey.parse(secret) for secret in secrets),
+        keys=tuple(parse_signer(secret) for secret in secrets),
         user_agent=user_agent,
         endpoint=origin(url),
         account=fingerprint(url),
-        hidden=(*_secret_parts(url), *secrets, *(secret.removeprefix("whsec_") for secret in secrets)),
+        envelope=config.envelope,
+        source=config.source,
+        hidden=(
+            *secret_parts(url, declared=not isinstance(config.url, str)),
+            *secrets,
+            *(secret.removeprefix(prefix) for secret in secrets for prefix in (PREFIX, PRIVATE_PREFIX)),
+        ),
     )
 
 
@@ -101,10 +104,12 @@ class Webhook(Connector):
     """Builds and reads; holds secrets, and shows none of them."""
 
     url: str = field(repr=False)
-    keys: tuple[SigningKey, ...] = field(repr=False)
+    keys: tuple[Signer, ...] = field(repr=False)
     user_agent: str
     endpoint: str
     account: str
+    envelope: str = "standard"
+    source: str = ""
     hidden: Sequence[str] = field(repr=False, default=())
 
     def deliver(self, changes: Sequence[Change], now: float) -> Steps:
@@ -112,19 +117,25 @@ class Webhook(Connector):
         (answer,) = yield (request,)
         return [judge(request, answer, now, len(changes))] * len(changes)
 
+    def erase(self, customers: Sequence[Change], now: float) -> Steps:
+        """Tell the receiver, about each customer apart."""
+        requests = [self.request([customer], now) for customer in customers]
+        answers = yield requests
+        return [judge(request, answer, now) for request, answer in zip(requests, answers, strict=True)]
+
     def rehearse(self, request: Request) -> Response:
         return Response(204, {}, b"")
 
     def request(self, changes: Sequence[Change], now: float) -> Request:
         """The same changes give the same id and body at any `now`."""
-        body = body_of(changes)
+        headers, body = self._wrapped(changes)
         message_id = id_of(changes)
         timestamp = int(now)
         return Request(
             "POST",
             self.url,
             {
-                "content-type": "application/json",
+                **headers,
                 "user-agent": self.user_agent,
                 "webhook-id": message_id,
                 "webhook-timestamp": str(timestamp),
@@ -132,6 +143,21 @@ class Webhook(Connector):
             },
             body,
         )
+
+    def _wrapped(self, changes: Sequence[Change]) -> tuple[Mapping[str, str], bytes]:
+        if self.envelope == "standard":
+            return {"content-type": "application/json"}, body_of(changes)
+        kinds = [type_of(change) for change in changes]
+        if len(changes) > 1:
+            return {"content-type": cloudevents.BATCH}, cloudevents.batch(changes, self.source, kinds)
+        (change,), (kind,) = changes, kinds
+        if self.envelope == "cloudevents":
+            return {"content-type": cloudevents.STRUCTURED}, cloudevents.structured(change, self.source, kind)
+        return {"content-type": "application/json", **cloudevents.headers(change, self.source, kind)}, change.raw
+
+
+def type_of(change: Change) -> str:
+    return "customer.erased" if change.action == ERASED else f"segment.{change.action}"
 
 
 def id_of(changes: Sequence[Change]) -> str:
@@ -145,7 +171,7 @@ def body_of(changes: Sequence[Change]) -> bytes:
     if len(changes) == 1:
         change = changes[0]
         return b'{"type":%b,"timestamp":%b,"data":%b}' % (
-            _text("segment." + change.action),
+            _text(type_of(change)),
             _text(change.at),
             change.raw,
         )
@@ -157,10 +183,3 @@ def body_of(changes: Sequence[Change]) -> bytes:
 
 def _text(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
-
-
-def _secret_parts(url: str) -> list[str]:
-    """What of a URL may be a secret: all but scheme and host."""
-    parts = urlsplit(url)
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
-    return [url, path, *(part for part in [*parts.path.split("/"), parts.query] if len(part) >= 8)]
