@@ -35,6 +35,9 @@ _FIRST = -62_135_596_800 * _SECOND  # 0001-01-01T00:00:00Z
 _LAST = 253_402_300_800 * _SECOND - 1  # 9999-12-31T23:59:59.999999Z
 #: Digits before the point, at most -> decimal places from the unit to microseconds.
 _UNITS = ((11, 6), (14, 3), (17, 0))
+#: What stands for a number of two digits, and of three.
+_TWO = tuple(f"{number:02d}" for number in range(60))
+_THREE = tuple(f"{number:03d}" for number in range(1_000))
 _TOO_LARGE = "too large for an epoch in seconds, milliseconds or microseconds"
 
 
@@ -108,8 +111,10 @@ def format_iso(micros: int) -> str:
     minutes, rest = divmod(micros, 60 * _SECOND)
     seconds, fraction = divmod(rest, _SECOND)
     if fraction:
-        return f"{_minute(minutes)}{seconds:02d}.{fraction:06d}Z"
-    return f"{_minute(minutes)}{seconds:02d}Z"
+        # By table: four instants stand in a change, and a format specification takes twice as long.
+        millis, rest = divmod(fraction, 1_000)
+        return f"{_minute(minutes)}{_TWO[seconds]}.{_THREE[millis]}{_THREE[rest]}Z"
+    return f"{_minute(minutes)}{_TWO[seconds]}Z"
 
 
 @lru_cache(maxsize=4096)
