@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,6 +26,9 @@ _YEARS = 10 * 365 * 86_400
 FILE_VARIABLE = "LIVESEGMENTS_SETTINGS_FILE"
 #: A name, an IPv4 or a bracketed IPv6 address; the port is 9092 where there is none.
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?", re.ASCII)
+#: How alike (of 1) a name is to that of a setting for which it may have been meant.
+_NEAR = 0.85
+_REDIS = ("redis://", "rediss://", "unix://")
 
 
 class SettingsUnusable(Exception):
@@ -86,6 +91,11 @@ class Settings(BaseSettings):
     session_timeout_seconds: float = Field(10.0, gt=0, description="After this silence a worker counts as dead.")
     rebalance_timeout_seconds: float = Field(30.0, gt=0, description="Time a worker has to load new partitions.")
 
+    stall_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="A worker that could read on and for so long does not, or hears nothing of its group, ends itself.",
+    )
     fetch_wait_ms: int = Field(
         50, ge=1, description="Longest that a broker holds a fetch when there is nothing new. Embedded broker: 10."
     )
@@ -123,6 +133,11 @@ class Settings(BaseSettings):
     metrics_port: int = Field(9464, ge=0, le=65535, description="Port of Prometheus; 0: none.")
     metrics_host: str = Field("0.0.0.0", description="Address that Prometheus is served on.")
     destinations: Path = Field(Path("destinations.yaml"), description="Where `deliver` finds its destinations.")
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Redis for what deliverers share: the ledger of what was sent, and the platforms' limits "
+        "(redis://host:port/db, rediss://, unix://). Unset: in memory, and there may be one deliverer only.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe log line.")
 
     @classmethod
@@ -197,6 +212,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{server.strip()!r} is no host:port")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(_REDIS):
+            raise ValueError(f"no URL of Redis: it begins with {', '.join(_REDIS[:-1])} or {_REDIS[-1]}")
+        return value
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.kafka_security_protocol.startswith("SASL") and not (
@@ -204,6 +226,20 @@ class Settings(BaseSettings):
         ):
             raise ValueError(f"{self.kafka_security_protocol} needs kafka_sasl_username and kafka_sasl_password")
         return self
+
+
+def unknown_variables(names: Iterable[str]) -> list[tuple[str, str | None]]:
+    """Which names of environment variables look like settings and are none, each with the one that it is nearest to."""
+    prefix = str(Settings.model_config["env_prefix"])
+    known = [prefix + name.upper() for name in Settings.model_fields] + [FILE_VARIABLE]
+    found: list[tuple[str, str | None]] = []
+    for name in sorted(names):
+        upper = name.upper()  # as the settings read them
+        near = difflib.get_close_matches(upper, known, 1, _NEAR)
+        if upper in known or not (upper.startswith(prefix) or near):
+            continue
+        found.append((name, near[0] if near else None))
+    return found
 
 
 def _read(file: Path) -> dict[str, Any]:

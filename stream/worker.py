@@ -12,6 +12,7 @@ from stream.engine.fills import Fills
 from stream.engine.gate import ForeignTopic, gate
 from stream.engine.host import Host
 from stream.engine.recovery import Recovery
+from stream.engine.standstill import Standstill
 from stream.engine.topics import TopicNames
 from stream.engine.transport import TransportSettings
 from stream.engine.watchdog import Watchdog
@@ -80,12 +81,15 @@ async def _work(settings: Settings, metrics: Metrics) -> None:
         gates=_gates(settings, topics, writes, metrics),
     )
     host.offsets = app.offsets
+    standstill = Standstill(app, settings.stall_seconds, host.progress)
     await writes.start()
     try:
         await state_writes.start()
         watchdog.start()
+        standstill.start()
         await serve_until_signal(app)
     finally:
+        standstill.stop()
         watchdog.stop()
         await state_writes.stop()
         await writes.stop()

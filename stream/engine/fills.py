@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from schemas.facts import FACT_HEADER, FactKind
 from stream.core.fill import Fill
 from stream.core.filled import Filled, gained, gaps
 from stream.core.membership import Edition
@@ -18,6 +19,8 @@ from stream.engine.reading import Reading
 SLICE = 500
 #: Before a window begins (µs): an event may be that much ahead of its log time, and an id be there twice.
 MARGIN = 3_600_000_000
+#: Kafka's ``timestamp_type`` of a record that its producer stamped.
+CREATE_TIME = 0
 
 
 class Fills:
@@ -40,14 +43,28 @@ class Fills:
                 first = max(first, await reading.offset_at(self._events, partition.number, max(0, at) // 1000) or first)
             since = 0
             if first:
-                async for records in reading.records(self._events, partition.number, first, min(end, first + 1)):
-                    since = records[0].timestamp * 1000
-                    break
-                else:
+                found = await self._begins(reading, partition, first, end)
+                if found is None:
                     return None
+                first, since = found
         # Of the edition that was asked for at first: another may have come meanwhile.
         fact = gained(edition, missing, first, since)
         return self._of(partition, edition, fact) if fact is not None else None
+
+    async def _begins(self, reading: Reading, partition: Partition, first: int, end: int) -> tuple[int, int] | None:
+        """Where to begin from ``first`` on, and a log time (µs) since which nothing is missing then; None: nowhere.
+
+        A producer's own stamp is believed only so far beyond the tick before it, which stands before the beginning. So
+        where stamps are those of producers, a tick is the beginning. The log may have been that far ahead of it, and
+        the clocks of two workers apart by as much.
+        """
+        async for records in reading.records(self._events, partition.number, first, end):
+            for record in records:
+                if record.timestamp_type != CREATE_TIME or not partition.last_tick:
+                    return record.offset, record.timestamp * 1000
+                if (FACT_HEADER, FactKind.TICK.value.encode()) in record.headers:
+                    return record.offset, record.timestamp * 1000 + 2 * partition.settings.clock_skew
+        return None
 
     def of(self, partition: Partition, fact: Filled) -> Fill:
         """The fill that ``fact`` speaks of, nothing read yet."""

@@ -62,6 +62,7 @@ class Held:
         self._writes, self._state_writes, self._topics, self._metrics = writes, state_writes, topics, metrics
         self._fills = fills
         self._fill: Fill | None = None  # read so far, for a fact that is on its way
+        self._preparing: Fill | None = None  # of a batch in progress
         self._filled: int | None = None  # number of the edition for which the log had nothing to add
         self._left = found.left
         self._replay_end = found.events_end  # until there, everything in `left` must be met again
@@ -97,14 +98,22 @@ class Held:
         """The offset of `events` up to which the state on the broker covers everything."""
         return max(self._written + 1, self._events_start)
 
+    @property
+    def prepared(self) -> int:
+        """How far the log was read for the ``filled`` fact of the batch in progress, which may take long; -1: none."""
+        return self._preparing.until if self._preparing else -1
+
     # -- forward ------------------------------------------------------------------------------------------------
 
-    async def batch(self, records: Sequence[LogRecord]) -> None:
-        """Process one fetched batch and send what it gives out; does not wait until that has arrived."""
+    async def batch(self, records: Sequence[LogRecord], going: Callable[[], bool]) -> None:
+        """Process one fetched batch and send what it gives out; does not wait until that has arrived.
+
+        A long reading ends when ``going`` says so: the batch is left there, to be read on from ``read_on``.
+        """
         async with self._lock:
             for some in apart(records):
-                if is_fill(some[0]):
-                    await self._prepare(some[0])
+                if is_fill(some[0]) and not await self._prepare(some[0], going):
+                    return
                 out = Output()
                 begun = time.perf_counter()
                 self.partition.process(some, out)
@@ -220,16 +229,25 @@ class Held:
             )
         return True
 
-    async def _prepare(self, record: LogRecord) -> None:
-        """What a ``filled`` fact fills has to be there when it is met, be it another worker's or that of a replay."""
+    async def _prepare(self, record: LogRecord, going: Callable[[], bool]) -> bool:
+        """What a ``filled`` fact fills has to be there when it is met, be it another worker's or that of a replay.
+
+        False if it is not, and the partition is about to be given up: what was read is kept for the case that it stays.
+        """
         fact = self.partition.takes_fill(record.value)
         fill, self._fill = self._fill, None
         if fact is None:
-            return
+            return True
         if fill is None or fill.fact != fact:
             fill = self._fills.of(self.partition, fact)
-        await self._fills.advance(fill, self.number, record.offset, share=1.0, going=lambda: True)
+        self._preparing = fill
+        await self._fills.advance(fill, self.number, record.offset, share=1.0, going=going)
+        self._preparing = None
+        if fill.until < record.offset:
+            self._fill = fill
+            return False
         self.partition.fill = fill
+        return True
 
     # -- read-back ----------------------------------------------------------------------------------------------
 

@@ -119,7 +119,8 @@ class Host:
     async def batch(self, partition: int, records: Sequence[ConsumerRecord], generation: int) -> None:
         """Process one fetched batch."""
         self._watchdog.check()
-        await self._held[partition].batch(records)
+        if await self.offsets.ours():
+            await self._held[partition].batch(records, lambda: self.offsets.open)
 
     async def revoked(self, partitions: set[int]) -> None:
         """Write the last checkpoints, within ``LAST_CHECKPOINT_SECONDS``, and commit."""
@@ -147,6 +148,11 @@ class Host:
         except NotOwner as lost:
             log.warning("partitions were taken away before they were given up: %s", lost)
             self._held = {}
+
+    def progress(self, partition: int) -> tuple[int, int]:
+        """What changes while partitions are loaded, or a batch of this one waits for a long reading."""
+        held = self._held.get(partition)
+        return self._recovery.read, held.prepared if held else -1
 
     async def _commit(self, held: Held, offset: int) -> None:
         await self.offsets.commit({held.number: offset})
@@ -181,6 +187,8 @@ class Host:
                 if self._stop.is_set():
                     return
                 if held.dirty:
+                    if not await self.offsets.ours():
+                        return
                     await self._commit(held, await held.checkpoint())
                 else:
                     held.checkpoint_at = now

@@ -1,5 +1,7 @@
 """The consumer group's offsets of `events`, committed exactly when and as the engine says."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 
 from aiokafka.errors import (
@@ -11,8 +13,12 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import TopicPartition
 
+from stream.engine.delivery import SHUT
 from stream.engine.partitions import GroupHealth
 from stream.engine.transport import Consumer, EngineAppT
+
+#: Between two looks whether a heartbeat came through (s).
+_HEARD = 0.05
 
 
 class NotOwner(Exception):
@@ -43,6 +49,24 @@ class Offsets:
         ) as error:
             raise NotOwner(f"partitions {sorted(offsets)}: {error}") from error
 
+    @property
+    def open(self) -> bool:
+        """Whether partitions are held to go on with; False from the moment at which they are to be given up."""
+        return self._app.delivery.epoch != SHUT
+
+    async def ours(self) -> bool:
+        """Wait while the group was not heard of for a whole session; False when partitions are to be given up.
+
+        Who was cut off for so long may be an owner of before: what it then says, the owner after it has said already.
+        The first heartbeat that comes through tells.
+        """
+        session = self._app.transport_settings.session_timeout_seconds
+        while self.open:
+            if time.monotonic() - self.health().heartbeat_at <= session:
+                return True
+            await asyncio.sleep(_HEARD)
+        return False
+
     def position(self, partition: int) -> int | None:
         """The offset after the last record that the host finished; None if we do not hold the partition."""
         return self._app.delivery.positions.get(partition) if partition in self._app.delivery.held else None
@@ -70,6 +94,12 @@ class Offsets:
     async def resume(self, partition: int) -> None:
         """Fetch a partition again."""
         await self._consumer.thread.run(self._consumer.thread.set_paused(self._tp(partition), False))
+
+    def paused(self) -> frozenset[int]:
+        """The partitions that are not fetched until ``resume``."""
+        consumer = self._consumer.thread._consumer
+        paused = consumer.paused() if consumer is not None else ()
+        return frozenset(tp.partition for tp in paused if tp.topic == self._app.events)
 
     def health(self) -> GroupHealth:
         """How this member stands with its group."""

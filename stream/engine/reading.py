@@ -29,8 +29,11 @@ class Reading:
             fetch_max_bytes=32 * 1024 * 1024,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
-        async with consumer:
+        try:
+            await consumer.start()
             yield cls(consumer)
+        finally:
+            await consumer.stop()  # also what has not come up
 
     async def span(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that is kept, and the end, as the broker says them."""

@@ -48,6 +48,7 @@ class Recovery:
     def __init__(self, client: Mapping[str, Any], events: str, state: str, changes: str) -> None:
         self._client = dict(client)
         self._events, self._state, self._changes = events, state, changes
+        self.read = 0  # records ever, which shows that a long loading goes on
 
     async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
         """The end offsets of `state` and `segment-changes`, by partition, as the broker says them."""
@@ -126,9 +127,11 @@ class Recovery:
             ends[tp] = max(ends[tp], records[-1].offset + 1)
         return ends
 
-    @staticmethod
     async def _read(
-        consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+        self,
+        consumer: AIOKafkaConsumer,
+        starts: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
     ) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
         """Records from each start (or what retention has left after it) up to the end, by position.
 
@@ -144,6 +147,7 @@ class Recovery:
             consumer.seek(tp, at[tp])
         while wanted:
             for tp, records in (await consumer.getmany(*wanted, timeout_ms=200)).items():
+                self.read += len(records)
                 yield tp, records
             for tp in list(wanted):
                 if await consumer.position(tp) >= ends[tp]:

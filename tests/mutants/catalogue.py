@@ -188,6 +188,25 @@ MUTANTS: tuple[Mutant, ...] = (
         (("if ends[p] == self._ends.get(p)}", "if True}"),),
     ),
     Mutant(
+        "the ends that are kept warm by are read after the commit that shows they were ours",
+        f"{_HOST}.revoked",
+        (
+            ("                ends = await self._recovery.ends(set(covered))\n", ""),
+            (
+                "await self.offsets.commit(covered)\n",
+                "await self.offsets.commit(covered)\n                ends = await self._recovery.ends(set(covered))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "of a content that two owners wrote the time in the last range holds",
+        f"{_STATE}:Loader._restore_chunks",
+        (
+            ("in self._chunks.items():", "in sorted(self._chunks.items()):"),
+            ("max(at, contents.get(item, at))", "at"),
+        ),
+    ),
+    Mutant(
         "a batch of an earlier epoch is processed",
         "stream.engine.delivery:Delivery.hand_over",
         (("if batch.epoch != self.epoch:", "if self.epoch < 0:"),),
@@ -202,7 +221,7 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{_HELD}._prepare",
         (
             (
-                "    await self._fills.advance(fill, self.number, record.offset, share=1.0, going=lambda: True)\n",
+                "    await self._fills.advance(fill, self.number, record.offset, share=1.0, going=going)\n",
                 "    fill.until = record.offset\n",
             ),
         ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from stream.engine.delivery import LostAssignment
+from stream.engine.delivery import SHUT, LostAssignment
 from stream.engine.offsets import NotOwner
 from stream.engine.partitions import Batch
 from stream.engine.reading import Reading
@@ -67,6 +67,7 @@ class SimWrites:
         future: asyncio.Future[Any] = worker.loop.create_future()
         self._free_at = max(world.now, self._free_at) + world.latency()
         label = f"{topic}{' checkpoint' if records[0][0] == b'p' else ''}"
+        world.for_events += topic == EVENTS
 
         def fail() -> None:
             if topic != STATE or world.knobs.idempotent:
@@ -75,6 +76,7 @@ class SimWrites:
                 future.set_exception(Injected(f"{label}/{partition}"))
 
         def deliver() -> None:
+            world.for_events -= topic == EVENTS
             if worker.dead and not worker.late:
                 return  # its bytes never left the machine
             if (topic, partition) in self._failed:
@@ -190,6 +192,13 @@ class SimOffsets:
         if not self._worker.world.group.commit(self._worker, offsets):
             raise NotOwner(f"partitions {sorted(offsets)}")
         await self._worker.io("commit: acknowledged")
+
+    @property
+    def open(self) -> bool:
+        return self._worker.delivery.epoch != SHUT
+
+    async def ours(self) -> bool:
+        return self.open  # as if every request of a zombie came before its first heartbeat
 
     def lag(self) -> dict[int, int]:
         return {}

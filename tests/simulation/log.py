@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 EVENTS, REJECTED, CHANGES, STATE, DEAD = "events", "events-rejected", "segment-changes", "state", "dead-letters"
+CREATE_TIME, LOG_APPEND_TIME = 0, 1
 _offset = attrgetter("offset")
 
 
@@ -21,7 +22,7 @@ class Stored(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
-    timestamp_type: int = 1  # LogAppendTime
+    timestamp_type: int = LOG_APPEND_TIME
 
 
 @dataclass(slots=True)
@@ -41,11 +42,12 @@ class TopicPartition:
         timestamp: int,
         records: Iterable[tuple[bytes | None, bytes | None]],
         headers: Sequence[tuple[str, bytes]] = (),
+        timestamp_type: int = LOG_APPEND_TIME,
     ) -> int:
         """Append a batch; returns the offset of its first record."""
         first = self.end
         for key, value in records:
-            self.records.append(Stored(self.end, timestamp, key, value, tuple(headers)))
+            self.records.append(Stored(self.end, timestamp, key, value, tuple(headers), timestamp_type))
             self.end += 1
         return first
 

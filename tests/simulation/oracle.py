@@ -17,11 +17,13 @@ import orjson
 from aiokafka.partitioner import murmur2
 
 from tests.simulation import books
-from tests.simulation.log import DEAD, REJECTED, Stored
+from tests.simulation.log import CREATE_TIME, DEAD, REJECTED, Stored
 
 _SECOND = 1_000_000
 _MINUTE = 60 * _SECOND
 _HOUR = 60 * _MINUTE
+#: The end of the year 9999 (µs).
+_NO_TIME = 253_402_300_799_999_999
 
 
 class Happened(NamedTuple):
@@ -187,13 +189,18 @@ class Oracle:
     dedup_horizon: int
     content_horizon: int
     future: int
+    skew: int
     #: What a ``filled`` fact calls the sub-query of a condition -> the condition's text.
     names: Mapping[str, str]
     said: list[Said] = field(default_factory=list)
     #: (topic, offset, reason) of what is refused, and the offsets of what is in the wrong partition.
     refused: set[tuple[str, int, str]] = field(default_factory=set)
     astray: set[int] = field(default_factory=set)
+    #: What a ``filled`` fact claims, and is not so.
+    untrue: list[str] = field(default_factory=list)
     now: int = 0
+    _ticked: int = 0
+    _times: dict[int, int] = field(default_factory=dict)
     _people: dict[str, _Person] = field(default_factory=dict)
     _book: _Book | None = None
     _met_facts: bool = False
@@ -203,7 +210,8 @@ class Oracle:
     def read(self, log: Iterable[Stored]) -> Oracle:
         """The whole log, in its order."""
         for record in log:
-            self.now = max(self.now, record.timestamp * 1000)
+            self.now = max(self.now, self._stamp(record))
+            self._times[record.offset] = self.now
             for person in self._people.values():
                 self._let_pass(person)
             kind = dict(record.headers).get("fact")
@@ -223,6 +231,18 @@ class Oracle:
             person.name: {name: s.entered for name, s in person.standing.items() if s.entered is not None}
             for person in self._people.values()
         }
+
+    def _stamp(self, record: Stored) -> int:
+        """The time that a record states, as far as it is believed."""
+        headers, stamp = dict(record.headers), record.timestamp * 1000
+        if stamp > _NO_TIME:
+            stamp = self.now
+        if headers.get("fact") == b"tick":
+            self._ticked = max(self._ticked, stamp)
+        elif record.timestamp_type == CREATE_TIME and self._ticked:
+            # A producer's own clock; and what was moved only says when that was.
+            stamp = min(stamp, self._ticked if "origin" in headers else self._ticked + self.skew)
+        return stamp
 
     # -- records --------------------------------------------------------------------------------------------------
 
@@ -333,6 +353,8 @@ class Oracle:
             return
         if not all(text in book.known and fact["since"] < book.known[text].since for text in texts):
             return
+        if fact["since"] < (self._times[fact["first"]] if fact["first"] else 0):
+            self.untrue.append(f"{fact} says nothing is missing since then, and begins at {self._times[fact['first']]}")
         for text in texts:
             book.known[text] = _Known(fact["first"] - 1, fact["since"])
         for person in self._people.values():

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from stream.core.routing import partition_of
 from tests.simulation.__main__ import Tally, tallies
+from tests.simulation.inputs import START_MS, Input
+from tests.simulation.log import EVENTS
 from tests.simulation.schedule import Plan, can_fail, command, crash_at, run
-from tests.simulation.world import Knobs
+from tests.simulation.worker import Worker
+from tests.simulation.world import Knobs, World, inside
 
 #: A small log with poison, a new book that is filled from the log, and a rolling restart.
 SMALL = Plan(seed=3, log_seed=64, length=18, customers=2, new_books=0.2, stops=1, knobs=Knobs(batch=1, fetch=3))
@@ -72,6 +77,36 @@ def test_a_second_crash_in_the_recovery_from_the_first_changes_nothing() -> None
         for second in range(first + 1, first + 40):
             crashed += _all_good(SMALL, first, second)
     assert crashed["in a second recovery"] and crashed["while a replay catches up"]
+
+
+def test_a_simulation_does_not_end_while_a_moved_record_is_on_its_way() -> None:
+    """It comes into the log once more, and somebody has to read it: an end before that would judge what nobody read."""
+    right = partition_of("c0", 2)
+    world = World(random.Random(1), 2, Knobs(slowest=0.5), crash_at())
+    with inside(world):
+        view = b'{"customer_id": "c0", "event_type": "product_view"}'
+        world.feed(0.0, Input(1 - right, START_MS, START_MS, b"c0", view))
+        world.start_worker()
+        world.run(world.at_rest)
+        assert [record.value for record in world.topics[EVENTS, right].records] == [view]
+
+
+def test_loading_and_filling_show_that_they_go_on() -> None:
+    """A worker whose partitions stand still is ended, unless what it does for them meanwhile moves."""
+    loaded: set[int] = set()
+    filled: set[int] = set()
+
+    def fate(number: int, worker: Worker, label: str) -> str:
+        read, prepared = worker.host.progress(0)
+        if label.startswith("read ") and worker.delivery.epoch < 0:
+            loaded.add(read)
+        elif prepared >= 0:
+            filled.add(prepared)
+        return "crash" if number == 80 else ""
+
+    assert not run(replace(SMALL, log_seed=64, knobs=Knobs(batch=1, fetch=1, nearly=20)), fate).failures
+    assert len(loaded) > 2
+    assert len(filled) > 2
 
 
 @pytest.mark.timeout(600)

@@ -31,6 +31,7 @@ class Expected:
     members: dict[str, dict[str, int]]
     values: dict[tuple[str, int], bytes]
     state: dict[str, Any]
+    untrue: list[str]
 
 
 @lru_cache
@@ -53,6 +54,7 @@ def expected(number: int, partitions: int, log: tuple[Stored, ...]) -> Expected:
         SETTINGS.dedup_horizon,
         SETTINGS.content_horizon,
         SETTINGS.limits.future_us,
+        SETTINGS.clock_skew,
         _names(),
     ).read(log)
     partition, out = uninterrupted(number, partitions, log)
@@ -63,6 +65,7 @@ def expected(number: int, partitions: int, log: tuple[Stored, ...]) -> Expected:
         oracle.members,
         {(change.customer_id, change.sequence): change.value for change in out.changes},
         state_of(partition),
+        oracle.untrue,
     )
 
 
@@ -86,6 +89,8 @@ def judge(world: World) -> Iterator[tuple[str, str]]:
     for number in range(world.partitions):
         log = tuple(world.topics[EVENTS, number].records)
         must = expected(number, world.partitions, log)
+        for what in must.untrue:
+            yield "WRONG", f"events/{number}: {what}"
         yield from _changes(world, number, must)
         yield from _refused(world, number, must)
         yield from _moved(world, number, must)

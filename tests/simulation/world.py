@@ -23,12 +23,15 @@ from stream.core.state import Checkpoint
 from stream.engine import delivery, fills, held, host, recovery
 from tests.simulation.client import Injected, SimReading
 from tests.simulation.inputs import START_MS, Input
-from tests.simulation.log import EVENTS, STATE, Topics
+from tests.simulation.log import CREATE_TIME, EVENTS, LOG_APPEND_TIME, STATE, TopicPartition, Topics
 from tests.simulation.worker import Counts, Killed, Worker
 
 #: Virtual seconds after which a run must have come to rest.
 LIMIT = 120.0
 SESSION, JOIN = 0.10, 0.15
+#: How far (ms) the clocks of producers are off, where their stamps count; the last is no time at all.
+_CLOCKS = (0, 0, 0, 0, -700, 900, 3_000, 60_000, 3_600_000, -86_400_000, 2**62)
+_WORKERS_CLOCKS = (0, 0, -400, 300)
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,10 @@ class World:
         self.foreign: set[tuple[str, int, int]] = set()  # topic, partition and offset of what no owner wrote
         self.zombies = 0  # requests and workers that went on after a take-over
         self.unfed = 0
+        self.for_events = 0  # requests of workers on their way into the log, of the dead too
         self.restarting = 0
         self.late_share = 0.0  # of the deaths, those after which requests still arrive
+        self.create_time = False  # topics keep the stamps of who sends: the broker does not know LogAppendTime
         self.stops_joining = 0.0  # of the workers that gave up their share, those that then stand still
         self._recovering = False  # whether the last crash was in a recovery
         self._started = 0
@@ -234,10 +239,22 @@ class World:
             self._log_ms = max(self._log_ms, record.timestamp)
             self._ceiling_ms = record.next_timestamp
             part = self.topics[EVENTS, record.partition]
-            part.append(record.timestamp, [(record.key, record.value)], record.headers)
+            stamp = record.timestamp
+            if self.create_time and self._has_ticked(part) and not record.headers:
+                stamp += self.rng.choice(_CLOCKS)
+            part.append(stamp, [(record.key, record.value)], record.headers, self._timestamp_type)
             self._arrived()
 
         self.at(when, arrive)
+
+    @staticmethod
+    def _has_ticked(part: TopicPartition) -> bool:
+        """Before its first tick a log has nothing to measure a producer's clock by: it is believed."""
+        return any(header == ("fact", b"tick") for record in part.records for header in record.headers)
+
+    @property
+    def _timestamp_type(self) -> int:
+        return CREATE_TIME if self.create_time else LOG_APPEND_TIME
 
     def append(
         self,
@@ -255,14 +272,18 @@ class World:
         if topic == EVENTS:
             # Somewhere between what was sent last and what will be next.
             self._log_ms += self.rng.choice((0, 1, max(0, self._ceiling_ms - self._log_ms) // 3))
-        offset = self.topics[topic, partition].append(self._log_ms, records, headers)
+        stamp = self._log_ms
+        if topic == EVENTS and self.create_time:
+            stamp += self.rng.choice(_WORKERS_CLOCKS)
+        offset = self.topics[topic, partition].append(stamp, records, headers, self._timestamp_type)
         if topic == EVENTS:
             self._arrived()
         return offset
 
     def tick(self, partition: int) -> None:
         """Time is told at once, by nobody in particular."""
-        self.topics[EVENTS, partition].append(self._log_ms, [(None, b"{}")], [("fact", b"tick")])
+        part = self.topics[EVENTS, partition]
+        part.append(self._log_ms, [(None, b"{}")], [("fact", b"tick")], self._timestamp_type)
         self._arrived()
 
     async def arrival(self, worker: Worker) -> None:
@@ -428,7 +449,7 @@ class World:
 
     def at_rest(self) -> bool:
         """Everything is fed and processed, and nobody is about to say anything."""
-        if self.unfed or self.restarting or self.group.joining or not self.group.members:
+        if self.unfed or self.for_events or self.restarting or self.group.joining or not self.group.members:
             return False
         if any(w.loop.paused or w.behind or w.revoking for w in self.workers):
             return False
