@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -13,6 +13,11 @@ Origin = Literal["live", "replay", "resync"]
 
 ERASED = "erased"
 """The action of what is no change of membership: the customer is to be forgotten."""
+
+
+def instant_key(at: str) -> str:
+    """Sorts instants as `schemas` writes them: without the Z, a whole second comes before its fractions."""
+    return at.removesuffix("Z")
 
 
 class UnreadableChange(ValueError):
@@ -43,6 +48,8 @@ class Change:
     logged_at: float = 0.0
     """Unix seconds at which the record was written to the topic."""
     origin: Origin = "live"
+    topic: str = ""
+    """Where its record stands, at `partition` and `offset`: `segment-changes` or `redeliveries`."""
     _document: list[Mapping[str, Any]] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -69,17 +76,81 @@ class Change:
 _decoder = msgspec.json.Decoder(_Fields)
 
 
-def read_change(value: bytes | None, *, partition: int = 0, offset: int = 0, logged_at: float = 0.0) -> Change:
+def read_change(
+    value: bytes | None,
+    *,
+    partition: int = 0,
+    offset: int = 0,
+    logged_at: float = 0.0,
+    origin: Origin = "live",
+    topic: str = "",
+) -> Change:
     """Read a record's value. Raises UnreadableChange."""
+    fields = _read(_decoder, value)
+    return Change(
+        fields.id, fields.customer_id, fields.segment, fields.action, fields.at, fields.sequence,
+        value or b"", partition, offset, logged_at, origin, topic,
+    )  # fmt: skip
+
+
+class _Erasure(msgspec.Struct):
+    id: str
+    customer_id: str
+    at: str
+
+
+_erasures = msgspec.json.Decoder(_Erasure)
+
+
+def read_erasure(
+    value: bytes | None, *, partition: int = 0, offset: int = 0, logged_at: float = 0.0, topic: str = ""
+) -> Change:
+    """Read the value of a record that says `fact: erasure` (`schemas.changes.Erasure`). Raises UnreadableChange."""
+    fields = _read(_erasures, value)
+    return Change(
+        fields.id, fields.customer_id, "", ERASED, fields.at, 0,
+        value or b"", partition, offset, logged_at, "live", topic,
+    )  # fmt: skip
+
+
+class _Redelivery(msgspec.Struct):
+    destination: str
+    origin: Literal["replay", "resync"]
+    change: msgspec.Raw
+
+
+_redeliveries = msgspec.json.Decoder(_Redelivery)
+
+
+def read_redelivery(
+    value: bytes | None, *, partition: int = 0, offset: int = 0, logged_at: float = 0.0, topic: str = ""
+) -> tuple[str, Change]:
+    """Read a record of `redeliveries`: the destination that it is for, and the change. Raises UnreadableChange."""
     if value is None:
         raise UnreadableChange("the record has no value")
     try:
-        fields = _decoder.decode(value)
+        record = _redeliveries.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableChange(str(error)) from None
+    place = {"partition": partition, "offset": offset}
+    change = read_change(bytes(record.change), **place, logged_at=logged_at, origin=record.origin, topic=topic)
+    return record.destination, change
+
+
+class _Named(Protocol):
+    id: str
+
+
+_Record = TypeVar("_Record", bound=_Named)
+
+
+def _read(decoder: msgspec.json.Decoder[_Record], value: bytes | None) -> _Record:
+    if value is None:
+        raise UnreadableChange("the record has no value")
+    try:
+        fields = decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableChange(str(error)) from None
     if not fields.id or "." in fields.id or not fields.id.isascii() or not fields.id.isprintable():
         raise UnreadableChange("the change has no usable id")
-    return Change(
-        fields.id, fields.customer_id, fields.segment, fields.action, fields.at, fields.sequence,
-        value, partition, offset, logged_at,
-    )  # fmt: skip
+    return fields

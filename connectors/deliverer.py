@@ -1,42 +1,34 @@
 """One destination: takes changes in, sends them, retries, and says when they are finished.
 
-What is finished (delivered, dead-lettered, not wanted) is first written down (`deliveries`, `dead-letters`,
-acknowledged), then committed. What is not committed is sent again after a crash, with the same ids and
-bytes.
+What is finished (delivered, superseded, dead-lettered, not wanted) is first written down (`deliveries`,
+`dead-letters`, acknowledged), then committed. What is not committed is looked at again after a crash: what
+the ledger does not know as delivered is sent again, with the same ids and bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
-import time
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
-from aiokafka import ConsumerRecord
-
 from connectors.accounts import Accounts
-from connectors.changes import Change, UnreadableChange, read_change
-from connectors.conversation import converse
+from connectors.attempts import Attempts, is_throttled
+from connectors.books import Books
+from connectors.changes import Change
+from connectors.endings import WRONG, Endings
 from connectors.intake import Intake
 from connectors.lanes import NEVER, Lanes, Parcel
+from connectors.ledger import Ledger, Rebuild, Store, Verdict
+from connectors.limiter import Limiter
 from connectors.options import Options
-from connectors.platforms import Connector
-from connectors.records import Source
+from connectors.ratestore import Rates
 from connectors.results import Outcome, Result
 from connectors.sender import Sender
 from connectors.settings import DeliverySettings
-from connectors.valve import State, Valve
-
-logger = logging.getLogger(__name__)
-
-_WRONG = frozenset({Outcome.PAUSE, Outcome.DISABLE})
-
-HELD_STATUSES = frozenset({429, 503})
-"""Their `Retry-After` speaks of the whole service (RFC 6585 §4, RFC 9110 §15.6.4), that of others of the
-request.
-"""
+from connectors.standing import Standing
+from connectors.states import Board
+from connectors.taking_in import Doorkeeper, Reading
+from connectors.valve import State
 
 
 class Deliverer:
@@ -45,50 +37,78 @@ class Deliverer:
     def __init__(
         self,
         options: Options,
-        connector: Connector,
         settings: DeliverySettings,
         accounts: Accounts,
+        *,
+        board: Board,
+        rates: Rates,
+        store: Store,
+        rebuild: Rebuild,
     ) -> None:
         self._name = accounts.destination
         self._options = options
-        self._connector = connector
+        self._connector = connector = accounts.connector
         self._settings = settings
         self._accounts = accounts
         self._metrics = accounts.metrics
-        self._retry = options.retry_policy()
-        self._valve = Valve()
-        self._lanes = self._new_lanes()
+        retry = options.retry_policy()
+        self._standing = Standing(self._name, connector.endpoint, self._metrics, board, recovered=self._recover)
+        self._ledger = Ledger(store, rebuild, changed=self._ledger_changed)
+        self._doorkeeper = Doorkeeper(self._ledger)
+        self._reading = Reading(options, accounts, settings.redeliveries_topic)
+        self._limiter = Limiter(
+            rates,
+            connector.account or self._name,
+            connector.limits,
+            options.requests_per_second,
+            wake=self._pump,
+            told=lambda limit, share: self._metrics.rate(self._name, limit, share),
+        )
         self._sender = Sender(options)
+        self._attempts = Attempts(self._name, connector, self._sender, self._limiter, retry, self._metrics)
+        self._books = Books(accounts.outbox, self._ledger, self._finish)
+        self._endings = Endings(accounts, self._ledger, retry, self._finish, self._books.bury)
+        self._lanes = self._new_lanes()
         self._open = False  # may parcels leave at all
+        self._adopted = -1  # the intake's generation that the ledger is ready for
         self._in_flight: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._flushing = asyncio.Lock()
+        self._pumping: asyncio.Handle | None = None
 
     async def run(self, intake: Intake, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, then finish what is in flight and commit. Raises what breaks it."""
         self._intake = intake
         self._loop = asyncio.get_running_loop()
         self._broken: asyncio.Future[None] = self._loop.create_future()
-        self._metrics.state(self._name, True, "")
+        self._standing.begin()
         async with self._sender:
             try:
                 await self._until(stop, intake.start())
-                await self._until(stop, self._read(), self._keep())
-                await self._come_to_rest(self._settings.stop_grace)
+                limit = self._settings.stall_limit
+                keeping = self._books.keep(intake, self._settings.commit_interval, self._report, limit)
+                await self._until(stop, self._read(), keeping, self._watch())
+                async with asyncio.timeout(2 * self._settings.stop_grace):
+                    await self._come_to_rest(self._settings.stop_grace)
             finally:
                 self._open = False
                 self._cancel_timer()
                 await _cancel(self._in_flight)
-                await intake.stop()
+                await self._ledger.settle(0)
+                await self._books.close()
+                await self._limiter.close()
+                await intake.stop(self._settings.stop_grace)
                 self._broken.cancel()
 
     async def give_up(self) -> None:
         """The partitions are being taken away: finish or abandon what is in flight, commit, forget."""
         try:
-            await self._come_to_rest(self._settings.handover_grace)
+            async with asyncio.timeout(self._settings.rebalance_timeout):  # after which the group goes on without us
+                await self._come_to_rest(self._settings.handover_grace)
         except Exception as error:  # whoever called would only log it
             self._break(error)
         self._lanes = self._new_lanes()
+        self._books.forget()
+        self._doorkeeper.forget()
 
     async def _until(self, stop: asyncio.Event, *loops: Coroutine[Any, Any, None]) -> None:
         """Run the loops until `stop`, or until one of them, or an attempt, fails."""
@@ -108,72 +128,104 @@ class Deliverer:
             records = await self._intake.read(self._settings.fetch_records)
             if records is None:
                 continue
-            self._open = True
-            for partition in records.values():
-                self._take_in(partition)
-            self._pump()
-            self._intake.press_back(self._lanes.pending, self._settings.pending_limit)
+            generation = self._intake.generation
+            if self._adopted != generation:
+                committed, ends = await self._intake.bounds()
+                await self._ledger.adopt(committed, ends)
+                if self._intake.generation != generation:
+                    continue
+                self._adopted = generation
+            changes = self._reading.changes(records, self._intake)
+            verdicts = await self._doorkeeper.verdicts(changes)
+            # Where the partitions have changed hands meanwhile, all of it is read again.
+            if self._intake.generation == generation:
+                self._open = True
+                self._take_in(changes, verdicts)
+                self._pump()
+                self._intake.press_back(self._lanes.pending, self._settings.pending_limit)
 
-    def _take_in(self, records: Sequence[ConsumerRecord]) -> None:
+    def _take_in(self, changes: Sequence[Change], verdicts: Sequence[Verdict]) -> None:
         now = self._loop.time()
-        skipped = 0
-        for record in records:
-            if not self._intake.noted(record):
-                skipped += 1
-                continue
-            place = {"partition": record.partition, "offset": record.offset}
-            try:
-                change = read_change(record.value, **place, logged_at=record.timestamp / 1000)
-            except UnreadableChange as error:
-                source = Source(record.topic, **place)
-                self._accounts.unreadable(source, record.key or b"", record.value, str(error))
-                self._intake.finish(**place)
-                continue
-            if self._options.wants(change.segment):
-                self._lanes.add(change, now)
-            else:
-                skipped += 1
-                self._intake.finish(**place)
-        self._accounts.skipped(skipped)
+        for change, said in zip(changes, verdicts, strict=True):
+            match self._doorkeeper.admit(change, said):
+                case Verdict.SEND:
+                    self._lanes.add(change, now)
+                case Verdict.DELIVERED:
+                    self._accounts.delivered_before(change)
+                    self._intake.finish(change.topic, change.partition, change.offset)
+                case Verdict.SUPERSEDED:
+                    self._accounts.superseded(change)
+                    self._intake.finish(change.topic, change.partition, change.offset)
+        self._end_superseded()
+
+    def _end_superseded(self) -> None:
+        for change in self._lanes.superseded():
+            self._accounts.superseded(change)
+            self._intake.finish(change.topic, change.partition, change.offset)
+            self._doorkeeper.ended(change)
 
     # Out.
 
     def _pump(self) -> None:
         """Let leave what may leave now, and wake again when more may by time alone."""
         self._cancel_timer()
-        if not self._open:
+        if not self._open or not self._standing.open:
             return
         now = self._loop.time()
-        room = self._options.concurrency - len(self._in_flight)
-        while room > 0 and self._valve.permits(now):
-            parcel = self._lanes.take(now, fresh_first=self._valve.state is not State.ACTIVE)
+        valve = self._standing.valve
+        while len(self._in_flight) < self._options.concurrency and valve.permits(now):
+            parcel = self._lanes.take(now, may=self._may, fresh_first=valve.state is not State.ACTIVE)
             if parcel is None:
                 break
-            room -= 1
-            task = self._loop.create_task(self._attempt(parcel, self._valve.sending()))
+            permit = self._attempts.limit_of(parcel.group)
+            task = self._loop.create_task(self._attempt(parcel, permit, valve.sending()))
             self._in_flight.add(task)
             task.add_done_callback(self._attempted)
-        if room > 0:
-            allowed = self._valve.next_at()
-            wake = NEVER if allowed is None else max(self._lanes.next_due(), allowed)
-            if wake != NEVER:
-                self._timer = self._loop.call_at(wake, self._pump)
+        self._end_superseded()
+        if len(self._in_flight) < self._options.concurrency:
+            self._wake_later(valve.next_at(), now)
 
-    async def _attempt(self, parcel: Parcel, probe: bool) -> None:
+    def _may(self, group: str) -> bool:
+        """Take the permit that a parcel of the group begins with, or ask for as many as could be used."""
+        limit = self._attempts.limit_of(group)
+        if limit is None or self._limiter.ready(limit):
+            return True
+        self._limiter.want(limit, max(1, min(self._options.concurrency - len(self._in_flight), self._lanes.ready())))
+        return False
+
+    def _wake_later(self, allowed: float | None, now: float) -> None:
+        if allowed is None:  # the answer to a probe will
+            return
+        wake = self._lanes.next_due(now)  # what is ready waits for its permits, which wake us
+        if allowed > now:
+            wake = allowed if self._lanes.is_ready(now) else max(wake, allowed)
+        if wake != NEVER:
+            self._timer = self._loop.call_at(wake, self._pump)
+
+    def _pump_soon(self) -> None:
+        """Once, for all that ends in this turn of the loop."""
+        if self._pumping is None:
+            self._pumping = self._loop.call_soon(self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._pumping = None
+        self._pump()
+
+    async def _attempt(self, parcel: Parcel, permit: str | None, probe: bool) -> None:
         started = self._loop.time()
+        valve = self._standing.valve
         answered = False
         try:
-            steps = self._connector.deliver(parcel.changes, time.time())
-            results = await converse(steps, self._sender.send, len(parcel.changes))
+            results = await self._attempts.deliver(parcel, permit)
             answered = True
         finally:
             if not answered:  # cancelled or broken: the parcel is forgotten together with its partitions
-                self._valve.abandon(probe)
+                valve.abandon(probe)
         now = self._loop.time()
         self._metrics.attempt(self._name, now - started)
         parcel.attempts += 1
         self._judge(results, probe, now)
-        self._settle(parcel, results, now)
+        self._endings.settle(self._lanes, parcel, results, now)
 
     def _attempted(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
@@ -182,116 +234,83 @@ class Deliverer:
         error = task.exception()
         if error is not None:
             self._break(error)
-        self._pump()
+        self._pump_soon()
 
     def _judge(self, results: Sequence[Result], probe: bool, now: float) -> None:
         """What an attempt says about the destination as a whole."""
-        before = self._valve.state
-        paused = next((result for result in results if result.outcome in _WRONG), None)
-        failed = next((result for result in results if result.outcome is Outcome.RETRY), None)
-        if paused is not None:
-            self._valve.pause(paused.reason, probe, now)
-        elif failed is not None:
-            self._valve.failed(probe, now)
-            if failed.after is not None and failed.status in HELD_STATUSES:
-                self._valve.hold(now + min(failed.after, self._retry.retry_after_cap))
-        elif self._valve.succeeded(probe, now):
+        valve = self._standing.valve
+        wrong = next((result for result in results if result.outcome in WRONG), None)
+        failed = next((result for result in results if _is_failure(result)), None)
+        if wrong is not None and wrong.outcome is Outcome.DISABLE:
+            valve.abandon(probe)
+            self._standing.disable(wrong.reason)
+        elif wrong is not None:
+            valve.pause(wrong.reason, probe, now)
+        elif all(result.outcome is Outcome.RENEW for result in results):
+            valve.abandon(probe)
+        elif failed is not None and not any(_is_answer(result) for result in results):
+            valve.failed(probe, now)
+        elif probe and any(is_throttled(result) for result in results):
+            valve.failed(probe, now)  # alive, and no proof of more
+        elif not all(is_throttled(result) for result in results) and valve.succeeded(probe, now):
             self._lanes.release(now)
-        if self._valve.state is not before:
-            self._announce()
+        self._standing.tell()
 
-    def _announce(self) -> None:
-        state, reason = self._valve.state, self._valve.reason
-        self._metrics.state(self._name, state is State.ACTIVE, reason)
-        place = f"destination {self._name} ({self._connector.endpoint})"
-        if state is State.ACTIVE:
-            logger.info("%s is sent to again", place)
-        elif reason == "http_410":
-            logger.warning("%s is paused: it says that it is gone for good; nothing is lost", place)
-        else:
-            logger.warning("%s is %s: %s; nothing is lost, a probe follows", place, state, reason)
+    def _recover(self) -> None:
+        """An order ended: everything that waited may be tried."""
+        self._lanes.release(self._loop.time())
+        self._pump()
 
-    # What became of the changes.
+    def _ledger_changed(self) -> None:
+        self._standing.ledger_available = self._ledger.available
+        self._standing.tell()
+        self._pump_soon()
 
-    def _settle(self, parcel: Parcel, results: Sequence[Result], now: float) -> None:
-        again: list[Change] = []
-        split: list[Change] = []
-        longest: Result | None = None
-        for change, result in zip(parcel.changes, results, strict=True):
-            match result.outcome:
-                case Outcome.DELIVERED:
-                    self._accounts.delivered(change, parcel.attempts)
-                    self._finish(change)
-                case Outcome.REFUSED:
-                    self._metrics.delivery(self._name, "refused")
-                    self._accounts.gave_up(change, "refused", result, parcel.attempts)
-                    self._finish(change)
-                case Outcome.RETRY if self._is_exhausted(parcel, now):
-                    self._accounts.gave_up(change, "retries_exhausted", result, parcel.attempts)
-                    self._finish(change)
-                case Outcome.SPLIT:
-                    split.append(change)
-                case Outcome.RETRY | Outcome.PAUSE | Outcome.RENEW | Outcome.DISABLE:
-                    again.append(change)
-                    if longest is None or (result.after or 0.0) > (longest.after or 0.0):
-                        longest = result
-        if split:
-            self._lanes.split(parcel, tuple(split), now)
-        if longest is not None:
-            self._send_again(parcel, tuple(again), longest, now)
+    # Ends.
 
-    def _is_exhausted(self, parcel: Parcel, now: float) -> bool:
-        return parcel.first_failed is not None and self._retry.exhausted(parcel.first_failed, now)
+    def _finish(self, change: Change, sent: bool) -> None:
+        """A change has ended and is accounted for: its customer's next may leave."""
+        self._lanes.finish(change, sent=sent)
+        self._intake.finish(change.topic, change.partition, change.offset)
+        self._doorkeeper.ended(change)
+        self._end_superseded()
+        self._pump_soon()
 
-    def _send_again(self, parcel: Parcel, changes: tuple[Change, ...], result: Result, now: float) -> None:
-        if len(changes) < len(parcel.changes):
-            parcel = Parcel(changes, parcel.attempts, parcel.first_failed)
-        if result.outcome in _WRONG:
-            parcel.first_failed = None  # while the destination is wrong, no change comes nearer to its horizon
-        elif parcel.first_failed is None:
-            parcel.first_failed = now
-        self._metrics.delivery(self._name, "retried", len(changes))
-        delay = self._retry.delay(parcel.attempts, result.after, random.random())
-        self._lanes.park(parcel, now + delay, firm=result.after is not None)
-
-    def _finish(self, change: Change) -> None:
-        self._lanes.finish(change)
-        self._intake.finish(change.partition, change.offset)
-
-    # Writing down and committing.
-
-    async def _keep(self) -> None:
-        """Commit and report, every commit interval."""
-        while True:
-            await asyncio.sleep(self._settings.commit_interval)
-            await self._flush()
-            self._report()
-            await self._intake.watch(self._loop.time())
-
-    async def _flush(self) -> None:
-        """Write receipts and dead letters, then commit what they cover."""
-        async with self._flushing:
-            marks = self._intake.marks()
-            await self._accounts.outbox.write()
-            await self._intake.commit(marks)
+    # Coming to rest.
 
     async def _come_to_rest(self, grace: float) -> None:
         """Send nothing more; what is in flight has `grace` seconds. Then write down and commit."""
         self._open = False
         self._cancel_timer()
+        until = self._loop.time() + grace
         if self._in_flight:
             await asyncio.wait(set(self._in_flight), timeout=grace)
         await _cancel(self._in_flight)
-        await self._flush()
+        await self._ledger.settle(max(0.0, until - self._loop.time()))
+        await self._books.flush(self._intake)
         self._report()
+
+    async def _watch(self) -> None:
+        """Apart from all else: what it looks for may have stopped anything."""
+        while True:
+            await asyncio.sleep(self._settings.commit_interval)
+            async with asyncio.timeout(self._settings.stall_limit):
+                await self._intake.watch(self._loop.time())
 
     def _report(self) -> None:
         self._metrics.pending(self._name, self._lanes.total)
         self._metrics.lag(self._name, self._intake.lag())
+        self._metrics.redeliveries(self._name, self._intake.redeliveries())
 
     def _new_lanes(self) -> Lanes:
         options = self._options
-        return Lanes(batch_size=options.batch_size, batch_bytes=options.batch_bytes, batch_wait=options.batch_wait)
+        return Lanes(
+            batch_size=options.batch_size,
+            batch_bytes=options.batch_bytes,
+            batch_wait=options.batch_wait,
+            coalesce=options.coalesce,
+            group=self._connector.group,
+        )
 
     def _break(self, error: BaseException) -> None:
         if not self._broken.done():
@@ -301,6 +320,18 @@ class Deliverer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _is_answer(result: Result) -> bool:
+    """Does a result show that the platform takes requests for what they are?"""
+    return result.outcome in (Outcome.DELIVERED, Outcome.REFUSED, Outcome.SPLIT)
+
+
+def _is_failure(result: Result) -> bool:
+    """Does a result speak against the endpoint? Not a throttling, and not what is to be sent again in other company."""
+    if result.outcome is not Outcome.RETRY or is_throttled(result):
+        return False
+    return result.status is None or result.status >= 500 or result.status in (408, 425)
 
 
 async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:

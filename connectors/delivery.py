@@ -9,9 +9,11 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import redis.asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -19,12 +21,17 @@ from connectors.accounts import Accounts
 from connectors.deliverer import Deliverer
 from connectors.destinations import Destinations
 from connectors.intake import Intake
+from connectors.ledger import Store
+from connectors.ledgerstore import MemoryStore, RedisStore
 from connectors.metrics import DeliveryMetrics
 from connectors.options import Options
 from connectors.outbox import Outbox
 from connectors.platforms import Connector, discover
+from connectors.ratestore import MemoryRates, Rates, RedisRates
+from connectors.rebuild import rebuild
 from connectors.secrets import SecretMissing
 from connectors.settings import DeliverySettings
+from connectors.states import Board
 from connectors.watchdog import Watchdog
 
 __all__ = ["DeliverySettings", "DestinationsUnusable", "connect", "deliver", "run"]
@@ -33,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = (1.0, 60.0)
 """A destination whose deliverer failed is started again after the first, doubled up to the second."""
+
+REDIS_SECONDS = 3.0
+"""For a connection to Redis, and for each answer."""
 
 
 class DestinationsUnusable(Exception):
@@ -79,23 +89,50 @@ async def deliver(
     """`run` with the connectors given: one for each destination, by its name."""
     producer = AIOKafkaProducer(**settings.kafka, acks="all", compression_type="lz4")
     admin = AIOKafkaAdminClient(**settings.kafka)
+    client = _redis(settings)
     try:
         await producer.start()
         await admin.start()
         await _check_topics(settings, admin)
-        async with asyncio.TaskGroup() as group:
-            for name, connector in connectors.items():
-                options = destinations.by_name[name]
-                line = _Line(name, options, connector, settings, producer, admin, metrics)
-                group.create_task(line.run(stop), name=f"deliver-{name}")
-            await stop.wait()
+        board = Board(producer, settings)
+        await board.start()
+        try:
+            shared = _Shared(settings, producer, admin, client, board, metrics)
+            async with asyncio.TaskGroup() as group:
+                for name, connector in connectors.items():
+                    line = _Line(name, destinations.by_name[name], connector, shared)
+                    group.create_task(line.run(stop), name=f"deliver-{name}")
+                await stop.wait()
+        finally:
+            await board.stop()
     finally:
         await producer.stop()
         await admin.close()
+        if client is not None:
+            await client.aclose()
+
+
+def _redis(settings: DeliverySettings) -> redis.asyncio.Redis | None:
+    if settings.redis_url is None:
+        logger.warning(
+            "no Redis: what was delivered is read from %s at each start, and rates are kept to by this process alone; "
+            "run one replica",
+            settings.deliveries_topic,
+        )
+        return None
+    return redis.asyncio.from_url(
+        settings.redis_url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+    )
 
 
 async def _check_topics(settings: DeliverySettings, admin: AIOKafkaAdminClient) -> None:
-    needed = {settings.changes_topic, settings.dead_letters_topic, settings.deliveries_topic}
+    needed = {
+        settings.changes_topic,
+        settings.dead_letters_topic,
+        settings.deliveries_topic,
+        settings.redeliveries_topic,
+        settings.destination_states_topic,
+    }
     missing = sorted(needed.difference(await admin.list_topics()))
     if missing:
         raise DestinationsUnusable(
@@ -110,6 +147,28 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
+class _Shared:
+    """What all destinations of this process use."""
+
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        producer: AIOKafkaProducer,
+        admin: AIOKafkaAdminClient,
+        client: redis.asyncio.Redis | None,
+        board: Board,
+        metrics: DeliveryMetrics,
+    ) -> None:
+        self.settings, self.producer, self.admin = settings, producer, admin
+        self.board, self.metrics = board, metrics
+        self._redis = client
+        self.rates: Rates = MemoryRates() if client is None else RedisRates(client)
+
+    def store(self, group: str) -> Store:
+        """The ledger's, of the destination with that consumer group."""
+        return MemoryStore() if self._redis is None else RedisStore(self._redis, group, self.settings.ledger_ttl)
+
+
 @dataclass(frozen=True)
 class _Line:
     """Keeps one destination's deliverer going: when it fails, others do not notice and nothing is lost."""
@@ -117,23 +176,22 @@ class _Line:
     name: str
     options: Options
     connector: Connector
-    settings: DeliverySettings
-    producer: AIOKafkaProducer
-    admin: AIOKafkaAdminClient
-    metrics: DeliveryMetrics
+    shared: _Shared
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start the deliverer again whenever it fails, from its last commit, until `stop`."""
         loop = asyncio.get_running_loop()
         delay, longest = RESTART_SECONDS
+        store = self.shared.store(self._group)
         while not stop.is_set():
             started = loop.time()
             try:
-                await self._deliver(stop)
+                await self._deliver(store, stop)
                 return
             except Exception:
                 logger.exception("destination %s (%s) failed", self.name, self.connector.endpoint)
-            self.metrics.state(self.name, False, "restarting")
+            self.shared.metrics.state(self.name, False, "restarting")
+            self.shared.board.say(self.name, "waiting", "restarting", time.time())
             if loop.time() - started > longest:
                 delay = RESTART_SECONDS[0]
             try:
@@ -142,39 +200,57 @@ class _Line:
             except TimeoutError:
                 delay = min(delay * 2, longest)
 
-    async def _deliver(self, stop: asyncio.Event) -> None:
-        settings = self.settings
+    @property
+    def _group(self) -> str:
+        return self.shared.settings.group_prefix + self.name
+
+    async def _deliver(self, store: Store, stop: asyncio.Event) -> None:
+        settings = self.shared.settings
+        outbox = Outbox(self.shared.producer)
         accounts = Accounts(
             self.name,
-            settings.changes_topic,
             settings.deliveries_topic,
             settings.dead_letters_topic,
-            self.connector.hidden,
-            Outbox(self.producer),
-            self.metrics,
+            self.connector,
+            outbox,
+            self.shared.metrics,
         )
-        deliverer = Deliverer(self.options, self.connector, settings, accounts)
-        group = settings.group_prefix + self.name
+
+        async def rebuilt(starts: Mapping[int, int], committed: Mapping[int, int]) -> None:
+            await outbox.write()  # what is about to be said there is known, too
+            await rebuild(settings.kafka, settings.deliveries_topic, self.name, store, starts, committed)
+
+        deliverer = Deliverer(
+            self.options,
+            settings,
+            accounts,
+            board=self.shared.board,
+            rates=self.shared.rates,
+            store=store,
+            rebuild=rebuilt,
+        )
         intake = Intake(
-            self._consumer(group),
-            self.admin,
-            topic=settings.changes_topic,
-            group=group,
+            self._consumer(),
+            self.shared.admin,
+            changes=settings.changes_topic,
+            redeliveries=settings.redeliveries_topic,
+            group=self._group,
             from_the_beginning=self.options.start == "earliest",
             given_up=deliverer.give_up,
             watchdog=Watchdog(settings.stall_limit),
         )
         await deliverer.run(intake, stop)
 
-    def _consumer(self, group: str) -> AIOKafkaConsumer:
+    def _consumer(self) -> AIOKafkaConsumer:
+        settings = self.shared.settings
         return AIOKafkaConsumer(
-            **self.settings.kafka,
-            group_id=group,
+            **settings.kafka,
+            group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # only where the committed offset is gone from the topic
-            session_timeout_ms=round(self.settings.session_timeout * 1000),
-            heartbeat_interval_ms=round(self.settings.heartbeat_interval * 1000),
-            rebalance_timeout_ms=round(self.settings.rebalance_timeout * 1000),
-            fetch_max_wait_ms=self.settings.fetch_wait_ms,
+            session_timeout_ms=round(settings.session_timeout * 1000),
+            heartbeat_interval_ms=round(settings.heartbeat_interval * 1000),
+            rebalance_timeout_ms=round(settings.rebalance_timeout * 1000),
+            fetch_max_wait_ms=settings.fetch_wait_ms,
             max_poll_interval_ms=2**31 - 1,  # a paused consumer must stay in its group (aiokafka #1187)
         )

@@ -1,10 +1,12 @@
-"""A destination's end of Kafka: its consumer group on `segment-changes`, what is finished, the commits.
+"""A destination's end of Kafka: its consumer group on `segment-changes` and `redeliveries`, what is finished, the
+commits.
 
 The commit is the truth: whenever the group rebalances everything is forgotten and begun again from it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -16,11 +18,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from connectors.progress import Progress
-from connectors.watchdog import Watchdog
+from connectors.watchdog import ConsumerStalled, Watchdog
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
+
+LOW_SHARE = 10
+"""Of what may be unfinished, redeliveries have this part at most: they wait while anything live can leave."""
 
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 Mark = tuple[int, str]
@@ -35,7 +40,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         consumer: AIOKafkaConsumer,
         admin: AIOKafkaAdminClient,
         *,
-        topic: str,
+        changes: str,
+        redeliveries: str,
         group: str,
         from_the_beginning: bool,
         given_up: Callable[[], Awaitable[None]],
@@ -43,26 +49,35 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     ) -> None:
         self._consumer = consumer
         self._admin = admin
-        self._topic = topic
+        self._changes = changes
+        self._redeliveries = redeliveries
         self._group = group
         self._from_the_beginning = from_the_beginning
         self._given_up = given_up
         self._watchdog = watchdog
-        self._progress: dict[int, Progress] = {}
-        self._committed: dict[int, Mark] = {}
+        self._progress: dict[TopicPartition, Progress] = {}
+        self._committed: dict[TopicPartition, Mark] = {}
         self._generation = 0  # counts what changes the assignment
         self._adopted = -1  # the generation whose partitions were taken over
         self._held = False  # between assignment and revocation
+        self._unsettled_since: float | None = None
 
     async def start(self) -> None:
-        self._consumer.subscribe([self._topic], listener=self)
+        self._consumer.subscribe([self._changes, self._redeliveries], listener=self)
         await self._consumer.start()
 
-    async def stop(self) -> None:
-        """Leave the group."""
-        await self._consumer.stop()
+    async def stop(self, seconds: float) -> None:
+        """Leave the group; a broker that does not answer is not waited for longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._consumer.stop()
 
     # Partitions come and go.
+
+    @property
+    def generation(self) -> int:
+        """Another number: other partitions, or the same begun again."""
+        return self._generation
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         self._generation += 1
@@ -82,27 +97,42 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         commits: Mapping[TopicPartition, Any] = {}
         if partitions:
             commits = await self._admin.list_consumer_group_offsets(self._group, partitions=partitions)
-        progress: dict[int, Progress] = {}
-        committed: dict[int, Mark] = {}
+        progress: dict[TopicPartition, Progress] = {}
+        committed: dict[TopicPartition, Mark] = {}
         for partition in partitions:
             commit = commits.get(partition)
             if commit is not None and commit.offset >= 0:
                 offset, metadata = commit.offset, commit.metadata or ""
-                committed[partition.partition] = (offset, metadata)
+                committed[partition] = (offset, metadata)
             else:
                 offset, metadata = await self._beginning(partition), ""
             # Also where it reads there already: records of an earlier assignment may have been thrown away.
             self._consumer.seek(partition, offset)
-            progress[partition.partition] = Progress(offset, metadata)
+            progress[partition] = Progress(offset, metadata)
         if generation == self._generation:
             self._progress, self._committed, self._adopted = progress, committed, generation
 
     async def _beginning(self, partition: TopicPartition) -> int:
-        """Where a destination begins that never committed; its first commit holds it fast."""
+        """Where a destination begins that never committed; its first commit holds it fast.
+
+        What is to be sent again was asked for this destination: nothing of it is too old.
+        """
         consumer = self._consumer
-        find = consumer.beginning_offsets if self._from_the_beginning else consumer.end_offsets
+        from_the_beginning = self._from_the_beginning or partition.topic == self._redeliveries
+        find = consumer.beginning_offsets if from_the_beginning else consumer.end_offsets
         offset: int = (await find([partition]))[partition]
         return offset
+
+    async def bounds(self) -> tuple[Mapping[int, int], Mapping[int, int]]:
+        """Of our partitions of `segment-changes`: where they were taken up, and where they end."""
+        taken_up = {
+            p.partition: progress.first_unfinished() for p, progress in self._progress.items() if self._is_live(p)
+        }
+        ends = await self._consumer.end_offsets([TopicPartition(self._changes, partition) for partition in taken_up])
+        return taken_up, {partition.partition: end for partition, end in ends.items()}
+
+    def _is_live(self, partition: TopicPartition) -> bool:
+        return bool(partition.topic == self._changes)
 
     # Reading.
 
@@ -120,45 +150,48 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         # What is thrown away here is read again: taking over goes back to the commits.
         return records if self._adopted == generation == self._generation else None
 
-    def noted(self, record: ConsumerRecord) -> bool:
+    def noted(self, partition: TopicPartition, offset: int) -> bool:
         """Note a record as read. False if it was finished before a restart: then that was all."""
-        return self._progress[record.partition].read(record.offset)
+        return self._progress[partition].read(offset)
 
-    def finish(self, partition: int, offset: int) -> None:
-        self._progress[partition].finish(offset)
+    def finish(self, topic: str, partition: int, offset: int) -> None:
+        self._progress[topic, partition].finish(offset)  # a TopicPartition is a tuple
 
-    def press_back(self, pending: Mapping[int, int], limit: int) -> None:
+    def press_back(self, pending: Mapping[tuple[str, int], int], limit: int) -> None:
         """Stop reading partitions of which too much is unfinished, go on with those of which little enough
         is.
 
-        `pending` is by partition, `limit` is shared by all partitions.
+        `pending` is by topic and partition, `limit` is shared by all partitions.
         """
         if not self._progress:
             return
-        share = max(100, limit // len(self._progress))
+        share = max(100, 2 * limit // len(self._progress))  # half of the partitions are of `redeliveries`
         paused = self._consumer.paused()
         for partition in self._consumer.assignment():
-            unfinished = pending[partition.partition]
-            if unfinished >= share and partition not in paused:
+            most = share if self._is_live(partition) else max(100, share // LOW_SHARE)
+            unfinished = pending[partition]
+            if unfinished >= most and partition not in paused:
                 self._consumer.pause(partition)
-            elif unfinished <= share // 2 and partition in paused:
+            elif unfinished <= most // 2 and partition in paused:
                 self._consumer.resume(partition)
 
     # Committing.
 
-    def marks(self) -> dict[int, Mark]:
+    def marks(self) -> dict[TopicPartition, Mark]:
         """What can be committed now, by partition."""
         return {partition: progress.mark() for partition, progress in self._progress.items()}
 
-    async def commit(self, marks: Mapping[int, Mark]) -> None:
+    def live(self, marks: Mapping[TopicPartition, Mark]) -> dict[int, int]:
+        """The offsets of `segment-changes` among marks, by partition."""
+        return {partition.partition: mark[0] for partition, mark in marks.items() if self._is_live(partition)}
+
+    async def commit(self, marks: Mapping[TopicPartition, Mark]) -> None:
         """Commit what moved. Where the group has rebalanced meanwhile, nothing: its new owner repeats."""
         moved = {partition: mark for partition, mark in marks.items() if self._committed.get(partition) != mark}
         if not moved:
             return
         try:
-            await self._consumer.commit(
-                {TopicPartition(self._topic, partition): mark for partition, mark in moved.items()}
-            )
+            await self._consumer.commit(moved)
         except (CommitFailedError, IllegalStateError):
             logger.info("group %s rebalanced before a commit; what it covers is sent again", self._group)
         else:
@@ -167,13 +200,28 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     # Looking on.
 
     def lag(self) -> int:
-        """Records on our partitions that are not finished."""
+        """Changes on our partitions that are not finished."""
+        return self._lag(self._changes)
+
+    def redeliveries(self) -> int:
+        """Redeliveries on our partitions, for whatever destination, that are not finished."""
+        return self._lag(self._redeliveries)
+
+    def _lag(self, topic: str) -> int:
         lag = 0
         for partition, progress in self._progress.items():
-            end = self._consumer.highwater(TopicPartition(self._topic, partition))
-            lag += max(0, (end or 0) - progress.mark()[0])
+            if partition.topic == topic:
+                lag += max(0, (self._consumer.highwater(partition) or 0) - progress.first_unfinished())
         return lag
 
     async def watch(self, now: float) -> None:
-        """Raises ConsumerStalled if there is something to read and nothing is read."""
-        await self._watchdog.look(self._consumer, self._progress, now)
+        """Raises ConsumerStalled if there is something to read and nothing is read, or if the group comes to no end
+        of handing out its partitions.
+        """
+        if self._held and self._adopted == self._generation:
+            self._unsettled_since = None
+            await self._watchdog.look(self._consumer, self._progress, now)
+        elif self._unsettled_since is None:
+            self._unsettled_since = now
+        elif now - self._unsettled_since >= self._watchdog.limit:
+            raise ConsumerStalled(f"no partitions since {self._watchdog.limit:g} s, nor a word that there are none")

@@ -44,6 +44,15 @@ class Progress:
         if len(self._heap) > 2 * len(self._open) + 1000:
             self._heap = sorted(self._open)
 
+    def first_unfinished(self) -> int:
+        """The offset of the first that is not finished, or of the next to be read: what `mark` begins with."""
+        first = max(self.position, self._known_below)
+        if self._heap:  # its top is open: `finish` sees to that
+            first = self._heap[0]
+        if self.position < self._known_below:
+            first = min([first, *(offset for offset in self._known_open if offset >= self.position)])
+        return first
+
     def mark(self) -> tuple[int, str]:
         """What to commit: the first unfinished offset, and the metadata about those beyond it."""
         below = max(self.position, self._known_below)

@@ -4,6 +4,8 @@ reads a setting.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +28,14 @@ class DeliverySettings:
     changes_topic: str = "segment-changes"
     dead_letters_topic: str = "dead-letters"
     deliveries_topic: str = "deliveries"
+    redeliveries_topic: str = "redeliveries"
+    destination_states_topic: str = "destination-states"
+    redis_url: str | None = field(default=None, repr=False)
+    """Where replicas share the ledger and the rates: `redis://[user:password@]host:port/db`, or `rediss://`. Without
+    it both are kept in memory, and a destination must have one replica only.
+    """
+    replica: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    """Names this process among the replicas, in `destination-states`."""
     group_prefix: str = "livesegments-deliver-"
     """A destination's consumer group is this and its name."""
     user_agent: str = field(default_factory=lambda: f"livesegments/{_distribution_version()}")
@@ -42,5 +52,9 @@ class DeliverySettings:
     pending_limit: int = 20_000
     """Unfinished changes that a destination holds; beyond it, partitions are not read on."""
     fetch_records: int = 500
+    state_interval: float = 60.0
+    """How often a replica repeats how its destinations stand."""
+    ledger_ttl: float = 45 * 86_400.0
+    """How long Redis remembers what a customer was sent: longer than `segment-changes` keeps a change."""
     stall_limit: float = 120.0
     """A consumer that has something to read and does not move for this long is started again."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from connectors.progress import Progress
@@ -21,20 +21,20 @@ class ConsumerStalled(Exception):
 
 class Watchdog:
     def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._moved: dict[int, tuple[int, float]] = {}  # partition -> position, and since when it stands there
+        self.limit = limit
+        self._moved: dict[TopicPartition, tuple[int, float]] = {}  # position, and since when it stands there
         self._next = 0.0
 
-    async def look(self, consumer: AIOKafkaConsumer, progress: Mapping[int, Progress], now: float) -> None:
+    async def look(self, consumer: AIOKafkaConsumer, progress: Mapping[TopicPartition, Progress], now: float) -> None:
         """Raises ConsumerStalled. Asks the broker only about partitions that stood still for the limit."""
-        paused = {partition.partition for partition in consumer.paused()}
+        paused = consumer.paused()
         self._moved = {
-            number: before
-            if (before := self._moved.get(number)) and before[0] == state.position and number not in paused
+            place: before
+            if (before := self._moved.get(place)) and before[0] == state.position and place not in paused
             else (state.position, now)
-            for number, state in progress.items()
+            for place, state in progress.items()
         }
-        still = [tp for tp in consumer.assignment() if self._since(tp.partition, now) >= self._limit]
+        still = [place for place in consumer.assignment() if self._since(place, now) >= self.limit]
         if not still:
             return
         try:
@@ -42,10 +42,12 @@ class Watchdog:
         except KafkaError as error:
             logger.warning("no answer about the end of the topic: %s", type(error).__name__)
             return
-        for partition in still:
-            if ends[partition] > progress[partition.partition].position:
-                raise ConsumerStalled(f"partition {partition.partition} was not read for {self._limit:g} s")
-            self._moved[partition.partition] = (progress[partition.partition].position, now)
+        for place in still:
+            if place not in progress:  # given up while the broker was asked
+                continue
+            if ends[place] > progress[place].position:
+                raise ConsumerStalled(f"{place.topic}, partition {place.partition} was not read for {self.limit:g} s")
+            self._moved[place] = (progress[place].position, now)
 
-    def _since(self, partition: int, now: float) -> float:
-        return now - self._moved[partition][1] if partition in self._moved else 0.0
+    def _since(self, place: TopicPartition, now: float) -> float:
+        return now - self._moved[place][1] if place in self._moved else 0.0

@@ -1,4 +1,4 @@
-"""The public contract of the topic ``segment-changes``: a customer entered or left a segment."""
+"""The public contract of the topic ``segment-changes``: a customer entered or left a segment, or is to be forgotten."""
 
 from __future__ import annotations
 
@@ -54,6 +54,14 @@ class DefinitionCause(BaseModel):
     definition_version: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 
 
+class ResyncCause(BaseModel):
+    """Nothing changed: a destination is told the present membership anew. Never on ``segment-changes``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["resync"]
+
+
 class SegmentChange(BaseModel):
     """One change of one customer's membership. A change that is sent twice is byte-identical."""
 
@@ -74,7 +82,7 @@ class SegmentChange(BaseModel):
     definition_version: Annotated[
         str, Field(pattern="^[0-9a-f]{16}$", description="Content hash of the book of segments that decided.")
     ]
-    cause: Annotated[EventCause | TimeCause | DefinitionCause, Field(discriminator="kind")]
+    cause: Annotated[EventCause | TimeCause | DefinitionCause | ResyncCause, Field(discriminator="kind")]
     evidence: Annotated[
         dict[str, JsonValue],
         Field(description="What the segment's SQL reads, and its values at that instant."),
@@ -94,3 +102,24 @@ class SegmentChange(BaseModel):
             "events that arrived before this instant are not counted."
         ),
     ] = None
+
+
+#: Value of the header ``fact`` of an erasure's record.
+ERASURE = "erasure"
+
+
+class Erasure(BaseModel):
+    """A customer is to be forgotten everywhere: a record of ``segment-changes`` with the header ``fact: erasure``.
+
+    Comes after all of the customer's earlier changes.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="Hash of what determines the erasure.")]
+    customer_id: str
+    at: Annotated[Instant, Field(description="When it was asked for.")]
+    profile: Annotated[
+        dict[str, JsonValue],
+        Field(description="The customer's identifiers as they were: by what platforms know whom to delete."),
+    ]

@@ -102,6 +102,16 @@ class Source(BaseModel):
     offset: Annotated[int, Field(ge=0)]
 
 
+class SentRequest(BaseModel):
+    """The last request that carried a change, without its headers; secrets are replaced."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    url: str
+    body: Annotated[str, Field(max_length=2_000, description="Its beginning.")]
+
+
 class DeadLetter(BaseModel):
     """A segment change that one destination will not get (topic ``dead-letters``)."""
 
@@ -112,6 +122,7 @@ class DeadLetter(BaseModel):
     detail: Annotated[str, Field(description="For people.")]
     status: Annotated[int | None, Field(description="HTTP status of the last answer.")] = None
     response: Annotated[str, Field(description="The beginning of the last answer.")] = ""
+    request: Annotated[SentRequest | None, Field(description="What was sent last; none where nothing was.")] = None
     attempts: Annotated[int, Field(ge=0)]
     source: Annotated[Source, Field(description="The change's record, which keeps its bytes as well.")]
     at: Annotated[Instant, Field(description="When it was given up.")]

@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from schemas.changes import SegmentChange
+from schemas.changes import Erasure, SegmentChange
 from schemas.definitions import AppliedBook
-from schemas.deliveries import Receipt
+from schemas.deliveries import DestinationState, Receipt, Redelivery
 from schemas.events import Event
 from schemas.facts import Definitions, Tick
 from schemas.rejections import DeadLetter, RejectedRecord
@@ -70,7 +70,7 @@ SEGMENT_CHANGES = Topic(
     role="output",
     partitions="events",
     key="customer_id",
-    value=(SegmentChange,),
+    value=(SegmentChange, Erasure),
     cleanup="delete",
     config={"retention.ms": str(30 * _DAY)},
     description="Who entered and left which segment, when and why. What consumers read.",
@@ -107,6 +107,25 @@ DELIVERIES = Topic(
     config={"retention.ms": str(30 * _DAY)},
     description="A receipt for every segment change that is done with at a destination.",
 )
+REDELIVERIES = Topic(
+    name="redeliveries",
+    role="output",
+    partitions="events",
+    key="customer_id",
+    value=(Redelivery,),
+    cleanup="delete",
+    config={"retention.ms": str(30 * _DAY)},
+    description="Changes that a destination is to be sent again. Read behind those that are live.",
+)
+DESTINATION_STATES = Topic(
+    name="destination-states",
+    role="record",
+    partitions=1,
+    key="destination, or destination/replica",
+    value=(DestinationState,),
+    cleanup="compact",
+    description="How each destination stands, and what an operator ordered.",
+)
 
 DEFINITIONS = Topic(
     name="definitions",
@@ -120,7 +139,17 @@ DEFINITIONS = Topic(
     description="Every version of the book of segments that was put in force, by whom, when and why.",
 )
 
-TOPICS: tuple[Topic, ...] = (EVENTS, EVENTS_REJECTED, SEGMENT_CHANGES, STATE, DEAD_LETTERS, DELIVERIES, DEFINITIONS)
+TOPICS: tuple[Topic, ...] = (
+    EVENTS,
+    EVENTS_REJECTED,
+    SEGMENT_CHANGES,
+    STATE,
+    DEAD_LETTERS,
+    DELIVERIES,
+    REDELIVERIES,
+    DESTINATION_STATES,
+    DEFINITIONS,
+)
 
 
 def name(topic: Topic, prefix: str = "") -> str:

@@ -4,191 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import logging
 import os
 import random
 import signal
 import sys
-import uuid
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaProducer
 from standardwebhooks.webhooks import Webhook as Oracle
 
 from connectors.changes import Change
 from connectors.delivery import DeliverySettings, DestinationsUnusable, connect, deliver, run
 from connectors.destinations import load
 from connectors.exchange import Request, Response, Steps
-from connectors.metrics import NoMetrics
 from connectors.platforms import Connector
 from schemas.deliveries import Receipt
 from schemas.rejections import DeadLetter
 from tests.integration.conftest import Broker
-from tests.receiver import PATIENCE_SECONDS, Answer, Received, Receiver, receiving, sequences
-
-PARTITIONS = 4
-SECRET = "whsec_" + base64.b64encode(b"an0ther-s3cret-0f-32-bytes-long!").decode()
-LOOPBACK = "allow_http: true, allow_private_addresses: true"
-
-
-def value(customer: str, sequence: int, segment: str = "vip", **more: Any) -> bytes:
-    """A change as the stream writes it."""
-    fields = {
-        "id": uuid.uuid5(uuid.NAMESPACE_OID, f"{customer}/{sequence}").hex,
-        "customer_id": customer,
-        "segment": segment,
-        "action": "entered" if sequence % 2 else "exited",
-        "at": f"2026-01-02T03:{sequence // 60 % 60:02}:{sequence % 60:02}Z",
-        "sequence": sequence,
-    }
-    return json.dumps(fields | more, separators=(",", ":")).encode()
-
-
-class Metrics(NoMetrics):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.outcomes: dict[str, Counter[str]] = defaultdict(Counter)
-        self.states: dict[str, list[str]] = defaultdict(list)
-        self.attempts: list[float] = []
-        self.latencies: list[float] = []
-        self.pendings: list[int] = []
-        self.lags: list[int] = []
-        self._changed = asyncio.Event()
-
-    def delivery(self, destination: str, outcome: str, count: int = 1) -> None:
-        self.outcomes[destination][outcome] += count
-        self._changed.set()
-
-    def attempt(self, destination: str, seconds: float) -> None:
-        self.attempts.append(seconds)
-
-    def end_to_end(self, destination: str, seconds: float) -> None:
-        self.latencies.append(seconds)
-
-    def pending(self, destination: str, count: int) -> None:
-        self.pendings.append(count)
-        self._changed.set()
-
-    def lag(self, destination: str, count: int) -> None:
-        self.lags.append(count)
-        self._changed.set()
-
-    def state(self, destination: str, active: bool, reason: str) -> None:
-        self.states[destination].append("active" if active else reason)
-        self._changed.set()
-
-    async def until(self, holds: Callable[[], Any]) -> None:
-        """Wait for something that only the deliverer can make true."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not holds():
-                self._changed.clear()
-                await self._changed.wait()
-
-    def ended(self, destination: str = "crm") -> int:
-        outcomes = self.outcomes[destination]
-        return outcomes["delivered"] + outcomes["dead_lettered"] + outcomes["skipped"]
-
-
-@dataclass
-class Bench:
-    """Topics of their own for a test, and the settings of a deliverer for them."""
-
-    broker: Broker
-    tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {
-            "kafka": self.broker.client,
-            "changes_topic": f"changes-{self.tag}",
-            "dead_letters_topic": f"dead-{self.tag}",
-            "deliveries_topic": f"deliveries-{self.tag}",
-            "group_prefix": f"deliver-{self.tag}-",
-            "commit_interval": 0.2,
-            # The embedded broker waits for this long before a restarted member may have its partitions.
-            "session_timeout": 1.2 if self.broker.kind == "tansu" else self.broker.session_seconds,
-            "heartbeat_interval": 0.3,
-            "rebalance_timeout": 10.0,
-            "handover_grace": 1.0,
-        }
-
-    async def create(self) -> Bench:
-        admin = AIOKafkaAdminClient(**self.broker.client)
-        await admin.start()
-        try:
-            names = [self.settings[f"{kind}_topic"] for kind in ("changes", "dead_letters", "deliveries")]
-            await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
-        finally:
-            await admin.close()
-        return self
-
-    async def write(self, changes: Sequence[bytes]) -> None:
-        """Append changes, each to its customer's partition."""
-        async with AIOKafkaProducer(**self.broker.client, acks="all", linger_ms=5) as producer:
-            topic = self.settings["changes_topic"]
-            sent = [
-                await producer.send(topic, change, key=json.loads(change)["customer_id"].encode()) for change in changes
-            ]
-            await asyncio.gather(*sent)
-
-    async def read(self, kind: str) -> list[bytes]:
-        """Everything on a topic."""
-        topic = self.settings[f"{kind}_topic"]
-        async with (
-            asyncio.timeout(PATIENCE_SECONDS),
-            AIOKafkaConsumer(**self.broker.client, auto_offset_reset="earliest") as consumer,
-        ):
-            partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            found: list[bytes] = []
-            while len(found) < sum(ends.values()):
-                for records in (await consumer.getmany(timeout_ms=500)).values():
-                    found += [record.value for record in records]
-            return found
-
-    async def committed(self, name: str = "crm") -> int:
-        """The sum of a destination's committed offsets: the changes that it is done with, if all are."""
-        group = f"deliver-{self.tag}-{name}"
-        async with AIOKafkaConsumer(**self.broker.client, group_id=group, enable_auto_commit=False) as consumer:
-            partitions = [TopicPartition(self.settings["changes_topic"], n) for n in range(PARTITIONS)]
-            consumer.assign(partitions)
-            return sum([await consumer.committed(partition) or 0 for partition in partitions])
-
-    async def begun(self, name: str = "crm") -> None:
-        """Wait until a destination has committed where it stands."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await self.committed(name):  # noqa: ASYNC110 - only the broker knows
-                await asyncio.sleep(0.05)
-
-    @contextlib.asynccontextmanager
-    async def delivering(
-        self, *, metrics: Metrics, changed: Mapping[str, Any] | None = None, **urls: str
-    ) -> AsyncIterator[None]:
-        """A deliverer in this loop; `urls` are a destination's URL and its further options, by its name."""
-        text = "destinations:\n" + "".join(f"  {name}: {{{options}}}\n" for name, options in urls.items())
-        stop = asyncio.Event()
-        settings = DeliverySettings(**self.settings | dict(changed or {}))
-        running = asyncio.create_task(run(settings, load(text), metrics, stop=stop, environ={"SECRET": SECRET}))
-        try:
-            yield
-        finally:
-            stop.set()
-            await running
-
-
-def options(receiver: Receiver | str, *more: str) -> str:
-    url = receiver if isinstance(receiver, str) else receiver.url
-    return ", ".join(["platform: webhook", f"url: '{url}'", "secret: {env: SECRET}", LOOPBACK, *more])
+from tests.integration.delivering import PARTITIONS, SECRET, Bench, Metrics, options, value
+from tests.receiver import Answer, Received, Receiver, receiving, sequences
 
 
 @pytest.fixture
@@ -537,8 +376,12 @@ class Faulty(Connector):
 
     def __init__(self, sound: Connector) -> None:
         self._sound = sound
-        self.endpoint, self.hidden = sound.endpoint, sound.hidden
+        self.endpoint = sound.endpoint
         self.deliveries = 0
+
+    @property
+    def hidden(self) -> Sequence[str]:
+        return self._sound.hidden
 
     def deliver(self, changes: Sequence[Change], now: float) -> Steps:
         self.deliveries += 1
@@ -588,7 +431,7 @@ async def test_missing_topics_and_secrets_end_the_start(broker: Broker) -> None:
     """With one clear line, before anything is sent."""
     destinations = load(f"destinations: {{crm: {{{options('http://127.0.0.1:9/x')}}}}}")
     settings = DeliverySettings(**Bench(broker).settings)
-    with pytest.raises(DestinationsUnusable, match=r"topics do not exist: changes-.*, dead-.*, deliveries-"):
+    with pytest.raises(DestinationsUnusable, match=r"topics do not exist: changes-.*, dead-.*, del.*, red.*, states-"):
         await run(settings, destinations, Metrics(), environ={"SECRET": SECRET}, stop=asyncio.Event())
     with pytest.raises(DestinationsUnusable, match="the environment variable SECRET is not set"):
         await run(settings, destinations, Metrics(), environ={}, stop=asyncio.Event())

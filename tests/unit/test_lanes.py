@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.changes import Change
-from connectors.lanes import NEVER, Lanes, Parcel
+from connectors.changes import ERASED, Change, Origin
+from connectors.lanes import ERASE, NEVER, Lanes, Parcel
 
 
 def change(customer: str, sequence: int, partition: int = 0, size: int = 2) -> Change:
@@ -63,7 +65,7 @@ def test_every_customer_s_changes_end_in_order_whatever_fails(
                 lanes.park(Parcel(kept), now)
     assert ended == {customer: list(range(1, last + 1)) for customer, last in count.items()}
     assert lanes.take(now + 100) is None
-    assert lanes.next_due() == NEVER
+    assert lanes.next_due(now + 100) == NEVER
     assert not +lanes.pending
 
 
@@ -78,7 +80,7 @@ def test_a_customer_in_retry_holds_up_only_themselves() -> None:
     lanes.finish(delivered.changes[0])
     assert names(lanes.take(1.0)) == ["b-2"]
     assert lanes.take(59.9) is None
-    assert lanes.next_due() == 60.0
+    assert lanes.next_due(59.9) == 60.0
     assert lanes.take(60.0) is failed
     lanes.finish(failed.changes[0])
     assert names(lanes.take(60.0)) == ["a-2"]
@@ -90,9 +92,10 @@ def test_a_batch_leaves_when_it_is_full_or_has_waited_long_enough() -> None:
     lanes.add(change("a", 1), 10.0)
     lanes.add(change("b", 1), 10.1)
     assert lanes.take(10.2) is None
-    assert lanes.next_due() == 10.25
+    assert lanes.next_due(10.2) == 10.25
+    assert not lanes.is_ready(10.2)
     lanes.add(change("c", 1), 10.2)
-    assert lanes.next_due() < 10.2
+    assert lanes.is_ready(10.2)
     assert names(lanes.take(10.2)) == ["a-1", "b-1", "c-1"]
     lanes.add(change("d", 1), 11.0)
     assert names(lanes.take(11.25)) == ["d-1"]
@@ -164,8 +167,275 @@ def test_what_is_pending_is_counted_by_partition() -> None:
     lanes = Lanes()
     for one in (change("a", 1, 0), change("a", 2, 0), change("b", 1, 3)):
         lanes.add(one, 0.0)
-    assert (lanes.pending[0], lanes.pending[3], lanes.total) == (2, 1, 3)
+    assert (lanes.pending["", 0], lanes.pending["", 3], lanes.total) == (2, 1, 3)
     parcel = lanes.take(0.0)
     assert parcel
     lanes.finish(parcel.changes[0])
-    assert (lanes.pending[0], lanes.total) == (1, 2)
+    assert (lanes.pending["", 0], lanes.total) == (1, 2)
+
+
+# Groups, coalescing, erasures, redeliveries.
+
+
+def of(
+    customer: str, sequence: int, segment: str = "s", *, origin: Origin = "live", offset: int | None = None
+) -> Change:
+    """A change whose raw bytes name it; `offset` is its place on its topic."""
+    place = sequence if offset is None else offset
+    topic = "changes" if origin == "live" else "again"
+    name = f"{customer}-{sequence}" if origin == "live" else f"{customer}-{sequence}-{origin}"
+    at = f"2026-01-02T03:04:{sequence:02}Z"
+    return Change(name, customer, segment, "entered", at, sequence, b"xx", 0, place, 0.0, origin, topic)
+
+
+def erasure(customer: str, at: int, offset: int) -> Change:
+    return Change(
+        f"{customer}-erased", customer, "", ERASED, f"2026-01-02T03:04:{at:02}Z", 0, b"{}", 0, offset, topic="changes"
+    )
+
+
+def ids(changes: list[Change]) -> list[str]:
+    return [change.id for change in changes]
+
+
+def drain(lanes: Lanes, now: float = 1e9) -> list[list[str]]:
+    """Everything that leaves, parcel by parcel, all of it delivered."""
+    left = []
+    while (parcel := lanes.take(now)) is not None:
+        left.append(names(parcel))
+        for one in parcel.changes:
+            lanes.finish(one, sent=True)
+    return left
+
+
+def test_a_parcel_is_of_one_group_and_each_group_fills_by_itself() -> None:
+    """By size or by time; one that fills does not push another out."""
+    lanes = Lanes(batch_size=2, batch_wait=1.0, group=lambda change: change.segment)
+    lanes.add(of("a", 1, "x"), 0.0)
+    lanes.add(of("b", 1, "y"), 0.5)
+    assert lanes.take(0.5) is None
+    lanes.add(of("c", 1, "y"), 0.6)
+    assert names(lanes.take(0.6)) == ["b-1", "c-1"]
+    assert lanes.take(0.9) is None
+    assert lanes.next_due(0.9) == 1.0
+    assert names(lanes.take(1.0)) == ["a-1"]
+
+
+def test_a_group_whose_limit_is_spent_holds_up_no_other() -> None:
+    """Neither what is fresh nor what is sent again; and it is packed only when it may leave."""
+    lanes = Lanes(group=lambda change: change.segment, coalesce=True)
+    lanes.add(of("a", 1, "x"), 0.0)
+    failed = lanes.take(0.0)
+    assert failed
+    lanes.park(failed, 1.0)
+    lanes.add(of("b", 1, "x"), 1.0)
+    lanes.add(of("c", 1, "y"), 1.0)
+    assert names(lanes.take(1.0, may=lambda group: group == "y")) == ["c-1"]
+    assert lanes.take(1.0, may=lambda group: group == "y") is None
+    lanes.add(of("b", 2, "x"), 1.0)
+    assert ids(lanes.superseded()) == ["b-1"]
+    assert [names(lanes.take(1.0)) for _ in range(2)] == [["a-1"], ["b-2"]]
+
+
+def test_waiting_changes_of_a_customer_and_segment_coalesce_to_the_newest() -> None:
+    """In the order of the customer's numbers; other segments are kept."""
+    lanes = Lanes(batch_size=10, batch_wait=1.0, coalesce=True)
+    for sequence, segment in ((1, "x"), (2, "y"), (3, "x"), (4, "z"), (5, "x")):
+        lanes.add(of("a", sequence, segment), 0.1 * sequence)
+    assert ids(lanes.superseded()) == ["a-1", "a-3"]
+    assert drain(lanes) == [["a-2"], ["a-4"], ["a-5"]]
+    assert not +lanes.pending and lanes.total == 0
+
+
+def test_a_change_that_takes_another_s_place_has_waited_as_long() -> None:
+    """Somebody whose changes keep coming is not put off for ever."""
+    lanes = Lanes(batch_size=10, batch_wait=1.0, coalesce=True)
+    for sequence in range(1, 9):
+        lanes.add(of("a", sequence), 0.1 * sequence)
+    assert lanes.next_due(0.8) == pytest.approx(1.1)
+    assert names(lanes.take(1.15)) == ["a-8"]
+
+
+def test_a_change_that_is_retried_is_replaced_when_it_would_be_sent() -> None:
+    """Its customer's wait is kept: whoever failed is not asked sooner because something new came."""
+    lanes = Lanes(batch_size=2, coalesce=True)
+    lanes.add(of("a", 1), 0.0)
+    lanes.add(of("b", 1), 0.0)
+    failed = lanes.take(0.0)
+    assert failed
+    lanes.park(failed, 60.0)
+    lanes.add(of("a", 2), 1.0)
+    assert lanes.take(59.0) is None
+    assert names(lanes.take(60.0)) == ["b-1"]
+    assert ids(lanes.superseded()) == ["a-1"]
+    assert names(lanes.take(60.0)) == ["a-2"]
+
+
+def test_without_coalescing_every_change_is_sent() -> None:
+    """Where the history is wanted."""
+    lanes = Lanes()
+    for sequence in (1, 2, 3):
+        lanes.add(of("a", sequence), 0.0)
+    assert drain(lanes) == [["a-1"], ["a-2"], ["a-3"]]
+    assert lanes.superseded() == []
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+def test_an_erasure_supersedes_all_that_waits_and_what_comes_after_it_waits(coalesce: bool) -> None:
+    """Also what waits to be sent again; and it leaves apart from changes."""
+    lanes = Lanes(batch_size=10, batch_wait=0.0, coalesce=coalesce)
+    lanes.add(of("a", 1), 0.0)
+    failed = lanes.take(0.0)
+    assert failed
+    lanes.park(failed, 5.0)
+    lanes.add(of("a", 2, "y"), 0.0)
+    lanes.add(of("a", 2, "z", origin="replay"), 0.0)
+    lanes.add(erasure("a", at=3, offset=3), 0.0)
+    lanes.add(of("a", 1, "y", offset=4), 0.0)
+    lanes.add(of("a", 2, origin="resync"), 0.0)
+    assert ids(lanes.superseded()) == ["a-2", "a-2-replay", "a-2-resync"]
+    assert lanes.take(4.0) is None
+    erased = lanes.take(5.0)
+    assert (names(erased), ids(lanes.superseded())) == (["a-erased"], ["a-1"])
+    assert erased and erased.group == ERASE
+    lanes.finish(erased.changes[0], sent=True)
+    assert drain(lanes) == [["a-1"]]
+
+
+def test_redeliveries_leave_when_nothing_live_can() -> None:
+    """And a live change of the same customer goes before."""
+    lanes = Lanes()
+    lanes.add(of("a", 1, "x", origin="resync"), 0.0)
+    lanes.add(of("b", 1, "x", origin="resync"), 0.0)
+    lanes.add(of("c", 1), 0.0)
+    lanes.add(of("a", 2, "y"), 0.0)
+    assert drain(lanes) == [["c-1"], ["a-2"], ["b-1-resync"], ["a-1-resync"]]
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+def test_a_redelivery_that_something_newer_overtakes_is_not_sent(coalesce: bool) -> None:
+    """Whether that waits, is on its way, or was sent while the redelivery waited."""
+    lanes = Lanes(coalesce=coalesce)
+    lanes.add(of("a", 5), 0.0)
+    parcel = lanes.take(0.0)
+    lanes.add(of("a", 3, origin="replay"), 0.0)
+    assert ids(lanes.superseded()) == ["a-3-replay"]
+    lanes.add(of("a", 7, origin="replay"), 0.0)
+    assert parcel
+    lanes.finish(parcel.changes[0], sent=True)
+    again = lanes.take(0.0)
+    assert names(again) == ["a-7-replay"]
+    lanes.add(of("a", 6), 0.0)  # read late: older than what is on its way
+    assert again
+    lanes.finish(again.changes[0], sent=True)
+    assert ids(lanes.superseded()) == ["a-6"]
+    assert (lanes.take(0.0), lanes.total) == (None, 0)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_redelivery_that_waits_ends_when_something_newer_comes(ahead: bool) -> None:
+    """Whether it is the customer's first or stands behind another; what is of other segments stays."""
+    lanes = Lanes()
+    if ahead:
+        lanes.add(of("a", 1, "y"), 0.0)
+    lanes.add(of("a", 4, origin="replay"), 0.0)
+    lanes.add(of("a", 3, "y", origin="replay"), 0.0)
+    lanes.add(of("a", 5), 0.0)
+    assert ids(lanes.superseded()) == ["a-4-replay"]
+    assert drain(lanes) == [*([["a-1"]] if ahead else []), ["a-5"], ["a-3-replay"]]
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+def test_of_two_redeliveries_the_older_is_not_sent_after_the_newer(coalesce: bool) -> None:
+    """In whichever order they were asked for; where changes coalesce, a newer one takes the place of one in retry."""
+    lanes = Lanes(coalesce=coalesce)
+    lanes.add(of("a", 7, origin="replay"), 0.0)
+    lanes.add(of("a", 5, origin="replay"), 0.0)
+    assert ids(lanes.superseded()) == ["a-5-replay"]
+    failed = lanes.take(0.0)
+    assert failed
+    lanes.park(failed, 1.0)
+    lanes.add(of("a", 6, origin="replay"), 0.5)
+    lanes.add(of("a", 8, origin="replay"), 0.5)
+    assert ids(lanes.superseded()) == ["a-6-replay"]
+    assert drain(lanes, 2.0) == ([["a-8-replay"]] if coalesce else [["a-7-replay"], ["a-8-replay"]])
+
+
+@given(data=st.data(), coalesce=st.booleans(), batch_size=st.integers(1, 4))
+def test_whatever_comes_ends_once_and_nothing_older_is_sent_after_something_newer(
+    data: st.DataObject, coalesce: bool, batch_size: int
+) -> None:
+    """Live changes, redeliveries and erasures, with failures: each ends sent or superseded; the last state arrives."""
+    lanes = Lanes(batch_size=batch_size, coalesce=coalesce, group=lambda change: change.segment)
+    newest: dict[tuple[str, str], int] = {}
+    delivered: dict[tuple[str, str], int] = {}
+    counts: Counter[str] = Counter()
+    erased_at: dict[str, int] = {}
+    fates: Counter[str] = Counter()
+    flying: list[Parcel] = []
+    expected = 0
+    now = 0.0
+
+    def send(fail: bool) -> None:
+        nonlocal now
+        now += 1.0
+        while (parcel := lanes.take(now)) is not None:
+            flying.append(parcel)
+            if len(flying) > 3:
+                break
+        for one in lanes.superseded():
+            fates[one.id] += 1
+        if not flying:
+            return
+        customers = [one.customer_id for parcel in flying for one in parcel.changes]
+        assert len(customers) == len(set(customers))
+        parcel = flying.pop(0)
+        assert len({(one.segment, one.action == ERASED) for one in parcel.changes}) == 1
+        if fail:
+            lanes.park(parcel, now + 2.0)
+            return
+        for one in parcel.changes:
+            fates[one.id] += 1
+            if one.action == ERASED:
+                for key in [key for key in delivered if key[0] == one.customer_id]:
+                    del delivered[key]
+            else:
+                key = one.customer_id, one.segment
+                assert delivered.get(key, 0) <= one.sequence
+                delivered[key] = one.sequence
+            lanes.finish(one, sent=True)
+        for one in lanes.superseded():
+            fates[one.id] += 1
+
+    for step in range(data.draw(st.integers(0, 40))):
+        kind = data.draw(st.sampled_from(["live", "live", "live", "again", "erase", "send", "fail"]))
+        customer = data.draw(st.sampled_from("abc"))
+        segment = data.draw(st.sampled_from("xy"))
+        match kind:
+            case "live":
+                counts[customer] += 1
+                one = of(customer, counts[customer], segment, offset=step)
+                newest[customer, segment] = counts[customer]
+            case "again" if counts[customer] > erased_at.get(customer, 0):
+                # Something that was said of this segment before: what the ledger would let in.
+                sequence = data.draw(st.integers(erased_at.get(customer, 0) + 1, counts[customer]))
+                if sequence < delivered.get((customer, segment), 0) or sequence > newest.get((customer, segment), 0):
+                    continue
+                one = replace(of(customer, sequence, segment, origin="replay", offset=step), id=f"again-{step}")
+            case "erase":
+                one = replace(erasure(customer, counts[customer], step), id=f"erasure-{step}")
+                erased_at[customer] = counts[customer]
+                for key in [key for key in newest if key[0] == customer]:
+                    del newest[key]
+            case "send" | "fail":
+                send(fail=kind == "fail")
+                continue
+            case _:
+                continue
+        expected += 1
+        lanes.add(one, now)
+    for _ in range(200):
+        send(fail=False)
+    assert (lanes.total, +lanes.pending) == (0, Counter())
+    assert sum(fates.values()) == len(fates) == expected
+    assert delivered == newest

@@ -30,6 +30,7 @@ def test_a_restart_repeats_exactly_what_was_unfinished(start: int, gaps: list[in
             progress.finish(offset)
             finished.add(offset)
         mark = progress.mark()
+        assert progress.first_unfinished() == mark[0]
         assert all(offset in finished for offset in offsets if offset < mark[0])
         assert len(mark[1]) <= METADATA_LIMIT
     progress = Progress(*mark)

@@ -17,7 +17,7 @@ from schemas import export
 from schemas.changes import SegmentChange
 from schemas.events import ALIASES, CANONICAL, Event, EventType
 from schemas.rejections import DeadLetterReason, RejectedRecord, RejectionReason, UndeliveredReason
-from schemas.topics import DEFINITIONS, EVENTS, TOPICS, name, partitions
+from schemas.topics import DEFINITIONS, DESTINATION_STATES, EVENTS, TOPICS, name, partitions
 
 CHANGE: dict[str, Any] = {
     "id": "0123456789abcdef0123456789abcdef",
@@ -77,6 +77,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             "detail": "410",
             "status": 410,
             "response": "gone",
+            "request": {"method": "POST", "url": "https://crm.example.com/**********", "body": "{}"},
             "attempts": 3,
             "source": {"topic": "segment-changes", "partition": 0, "offset": 7},
             "at": "2026-03-01T12:00:00Z",
@@ -95,6 +96,28 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             "customer_id": "c-1",
             "segment": "abandoned_cart",
             "sequence": 1,
+            "origin": "live",
+            "offset": 17,
+        }
+    ],
+    "Erasure": [
+        {
+            "id": CHANGE["id"],
+            "customer_id": "c-1",
+            "at": "2026-03-01T12:00:00Z",
+            "profile": {"email": "ann@example.com"},
+        }
+    ],
+    "Redelivery": [{"destination": "crm", "origin": "replay", "change": CHANGE}],
+    "DestinationState": [
+        {
+            "destination": "crm",
+            "state": "paused",
+            "reason": "http_401",
+            "since": "2026-03-01T12:00:00Z",
+            "by": "deliverer",
+            "replica": "deliverer-0",
+            "at": "2026-03-01T12:01:00Z",
         }
     ],
     "Definitions": [
@@ -221,7 +244,7 @@ def test_a_change_has_one_of_three_causes() -> None:
 
 def test_topics_are_distinct_and_those_of_customers_have_the_partitions_of_events() -> None:
     assert len({topic.name for topic in TOPICS}) == len(TOPICS)
-    of_customers = [topic for topic in TOPICS if topic is not DEFINITIONS]
+    of_customers = [topic for topic in TOPICS if topic not in (DEFINITIONS, DESTINATION_STATES)]
     assert {partitions(topic, 5) for topic in of_customers} == {5}
     assert {partitions(topic) for topic in of_customers} == {EVENTS.partitions}
 
@@ -230,6 +253,11 @@ def test_versions_have_one_order_and_are_kept_for_ever() -> None:
     assert partitions(DEFINITIONS, 5) == 1
     assert DEFINITIONS.settings()["cleanup.policy"] == "delete"
     assert DEFINITIONS.settings()["retention.ms"] == DEFINITIONS.settings()["retention.bytes"] == "-1"
+
+
+def test_how_destinations_stand_is_one_order_and_the_last_word_on_each_is_kept() -> None:
+    assert partitions(DESTINATION_STATES, 5) == 1
+    assert DESTINATION_STATES.settings()["cleanup.policy"] == "compact"
 
 
 def test_the_order_and_the_time_of_the_log_are_the_brokers() -> None:

@@ -1,0 +1,314 @@
+"""Laws of the ledger, on a real Redis and without one: nothing is sent twice, nothing older after something newer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import redis.asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.changes import ERASED, Change, Origin
+from connectors.ledger import LedgerLost, Store, mark_of
+from connectors.ledgerstore import MemoryStore, RedisStore
+from stream.embedded.process import free_ports
+from stream.embedded.redis import redis_server
+from tests.integration.conftest import Broker
+from tests.integration.delivering import SECRET, Bench, Metrics, options, value
+from tests.receiver import Answer, Received, Receiver, receiving
+
+
+@pytest.fixture
+async def bench(broker: Broker) -> Bench:
+    return await Bench(broker).create()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared() -> AsyncIterator[str]:
+    """A Redis for the module; each test's destination has a name of its own there."""
+    async with redis_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["redis", "memory"])
+def ledger(request: pytest.FixtureRequest, shared: str) -> dict[str, str]:
+    """The settings of either."""
+    return {"redis_url": shared} if request.param == "redis" else {}
+
+
+def held(received: Receiver) -> Counter[str]:
+    """How often each change was taken."""
+    return Counter(change["id"] for one in received.accepted for change in one.changes)
+
+
+def asked(change: bytes) -> str:
+    return str(json.loads(change)["id"])
+
+
+async def test_what_was_delivered_before_a_crash_is_not_sent_again(
+    bench: Bench, ledger: dict[str, str], tmp_path: Path
+) -> None:
+    """Killed before anything was committed: only what was on its way may come twice, and every change has a receipt."""
+    total, concurrency = 400, 8
+    await bench.write([value(f"c{n % 20}", n // 20 + 1) for n in range(total)])
+    path = tmp_path / "destinations.yaml"
+
+    async def slowly(_: Received) -> Answer:
+        await asyncio.sleep(0.01)
+        return Answer()
+
+    # With Redis nothing is even written before the crash; without it, receipts are all that is known.
+    interval = 60.0 if ledger else 0.1
+    async with receiving(slowly) as receiver:
+        path.write_text(f"destinations:\n  crm: {{{options(receiver, f'concurrency: {concurrency}')}}}\n")
+        for goal in (total // 2, total):
+            told = bench.settings | ledger | {"commit_interval": interval if goal < total else 0.2}
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.integration.deliverer_process", json.dumps(told), str(path),
+                env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2],
+            )  # fmt: skip
+            try:
+                await receiver.until(lambda: len(held(receiver)) >= goal)  # noqa: B023
+            finally:
+                process.send_signal(signal.SIGKILL if goal < total else signal.SIGTERM)
+                await process.wait()
+    taken = held(receiver)
+    assert len(taken) == total
+    # 0.1 s of receipts that were not yet written, at 8 requests per 10 ms, and what was on its way.
+    assert sum(taken.values()) - total <= concurrency * (1 if ledger else 15)
+    assert {receipt.id for receipt in await bench.receipts()} == taken.keys()
+    assert await bench.committed() == total
+
+
+async def test_a_replay_never_puts_an_old_state_over_a_newer_one(bench: Bench, ledger: dict[str, str]) -> None:
+    """After a restart, too; the newest is sent again where somebody asks for it, and the present state as well."""
+    changes = [value("ann", sequence) for sequence in (1, 2, 3)]
+    await bench.write(changes)
+    first, second = Metrics(), Metrics()
+    async with receiving() as receiver:
+        async with bench.delivering(metrics=first, changed=ledger, crm=options(receiver)):
+            await first.until(lambda: first.ended() == 3)
+            await bench.redeliver(changes[0])
+            await first.until(lambda: first.ended() == 4)
+        async with bench.delivering(metrics=second, changed=ledger, crm=options(receiver)):
+            await bench.redeliver(changes[1])
+            await bench.redeliver(changes[2])
+            await bench.redeliver(value("ann", 3, segment="other"), origin="resync")
+            await bench.redeliver(value("bob", 1), destination="another")
+            await second.until(lambda: second.ended() == 3)
+    assert [one.changes[0]["sequence"] for one in receiver.accepted] == [1, 2, 3, 3, 3]
+    assert (first.outcomes["crm"]["superseded"], second.outcomes["crm"]["superseded"]) == (1, 1)
+    told = [(one.status, one.origin, one.sequence, one.segment) for one in await bench.receipts()]
+    assert Counter(told) == {
+        **{("delivered", "live", sequence, "vip"): 1 for sequence in (1, 2, 3)},
+        **{("superseded", "replay", sequence, "vip"): 1 for sequence in (1, 2)},
+        ("delivered", "replay", 3, "vip"): 1,
+        ("delivered", "resync", 3, "other"): 1,
+    }
+
+
+async def test_redeliveries_wait_for_what_is_live_and_are_committed(bench: Bench, ledger: dict[str, str]) -> None:
+    """A thousand of them hold up nobody, and a restart does not begin them again."""
+    for number in range(100):
+        await bench.redeliver(value(f"old{number}", 1))
+    order: list[str] = []
+
+    async def one_by_one(received: Received) -> Answer:
+        order.append(received.changes[0]["customer_id"])
+        if len(order) == 10:
+            await bench.write([value(f"new{n}", 1) for n in range(20)])
+            await metrics.until(lambda: metrics.pendings and metrics.pendings[-1] >= 110)
+        return Answer()
+
+    metrics, again = Metrics(), Metrics()
+    async with receiving(one_by_one) as receiver:
+        async with bench.delivering(metrics=metrics, changed=ledger, crm=options(receiver, "concurrency: 1")):
+            await metrics.until(lambda: metrics.ended() == 120)
+        async with bench.delivering(metrics=again, changed=ledger, crm=options(receiver)):
+            await bench.write([value("last", 1)])
+            await again.until(lambda: again.ended() == 1)
+    assert all(customer.startswith("new") for customer in order[10:30])
+    assert len(receiver.received) == 121
+
+
+async def test_waiting_changes_coalesce_and_their_receipts_say_so(bench: Bench, ledger: dict[str, str]) -> None:
+    """Also where the oldest is being retried; in the end each customer has the newest state."""
+    await bench.write([value("stuck", 1), value("stuck", 2, segment="other")])
+    broken = asyncio.Event()
+
+    def fail_first(received: Received) -> Answer:
+        first = received.changes[0]["customer_id"] == "stuck" and received.changes[0]["sequence"] == 1
+        if first:
+            broken.set()
+        return Answer(503 if first else 204)
+
+    metrics = Metrics()
+    async with (
+        receiving(fail_first) as receiver,
+        bench.delivering(metrics=metrics, changed=ledger, crm=options(receiver, "coalesce: true", "retry_base: 0.3")),
+    ):
+        await broken.wait()
+        await bench.write([value("stuck", sequence) for sequence in range(3, 9)])
+        await metrics.until(lambda: metrics.ended() == 8)
+    assert [(one.changes[0]["segment"], one.changes[0]["sequence"]) for one in receiver.accepted] == [
+        ("other", 2),
+        ("vip", 8),
+    ]
+    told = Counter(one.status for one in await bench.receipts())
+    assert told == {"superseded": 6, "delivered": 2}
+    assert await bench.committed() == 8
+
+
+async def test_a_redis_that_goes_away_and_comes_back_empty_loses_nothing(bench: Bench) -> None:
+    """The destination waits and says so, goes on by itself, and knows from its receipts what it had delivered."""
+    (port,) = free_ports(1)
+    metrics = Metrics()
+    changes = [value(f"c{n}", 1) for n in range(50)]
+    async with receiving() as receiver:
+        destination = options(receiver)
+        async with redis_server(port=port) as url:
+            running = bench.delivering(metrics=metrics, changed={"redis_url": url}, crm=destination)
+            await running.__aenter__()
+            await bench.write([value("ann", 1), value("ann", 2)])
+            await metrics.until(lambda: metrics.ended() == 2)
+        try:
+            await bench.write(changes)
+            await metrics.until(lambda: metrics.states["crm"] == ["active", "ledger_unavailable"])
+            sent_without = len(receiver.received)
+            async with redis_server(port=port):
+                await metrics.until(lambda: metrics.ended() == 52)
+                await bench.redeliver(value("ann", 1))
+                await metrics.until(lambda: metrics.ended() == 53)
+                await running.__aexit__(None, None, None)
+        except BaseException:
+            await running.__aexit__(None, None, None)
+            raise
+    assert sent_without <= 2 + 32  # what was taken in before, at most
+    assert set(held(receiver).values()) == {1}
+    assert metrics.states["crm"] == ["active", "ledger_unavailable", "active"]
+    assert metrics.outcomes["crm"]["superseded"] == 1
+
+
+async def test_a_redis_that_lost_its_memory_is_noticed(bench: Bench, shared: str) -> None:
+    """While it runs, before the next change is let in."""
+    metrics = Metrics()
+    client = redis.asyncio.from_url(shared)
+    async with (
+        receiving() as receiver,
+        bench.delivering(metrics=metrics, changed={"redis_url": shared}, crm=options(receiver)),
+    ):
+        await bench.write([value("ann", sequence) for sequence in (1, 2, 3)])
+        await metrics.until(lambda: metrics.ended() == 3)
+        await client.flushall()
+        await bench.redeliver(value("ann", 2))
+        await metrics.until(lambda: metrics.ended() == 4)
+    await client.aclose()
+    assert [one.changes[0]["sequence"] for one in receiver.accepted] == [1, 2, 3]
+
+
+# The two stores.
+
+PLACES = {0: 0, 1: 0}
+
+
+def of(customer: str, segment: str, sequence: int, offset: int = 0, origin: Origin = "live") -> Change:
+    if not segment:
+        return Change("id", customer, "", ERASED, f"2026-01-02T03:04:{sequence:02}Z", 0, b"", len(customer) % 2, offset)
+    place = len(customer) % 2, offset
+    return Change("id", customer, segment, "entered", "", sequence, b"", *place, origin=origin)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    groups=st.lists(
+        st.lists(
+            st.builds(
+                of,
+                st.sampled_from(["a", "bb", "ü{}", ""]),
+                st.sampled_from(["vip", "x y", ""]),
+                st.integers(1, 59),
+                st.integers(0, 2**40),
+                st.sampled_from(["live", "resync"]),
+            ),
+            max_size=12,
+        ),
+        max_size=6,
+    )
+)
+def test_redis_and_memory_know_the_same(shared: str, groups: list[list[Change]]) -> None:
+    """Whatever is marked, in whatever order."""
+
+    async def run() -> None:
+        client = redis.asyncio.from_url(shared)
+        stores: list[Store] = [RedisStore(client, uuid.uuid4().hex, 60.0), MemoryStore()]
+        for store in stores:
+            await store.adopt(PLACES, PLACES)
+            for partition in PLACES:
+                await store.rebuilt(partition, 0, 0)
+        every = [change for group in groups for change in group]
+        for group in groups:
+            for store in stores:
+                await store.mark([mark_of(change) for change in group])
+            first, second = [await store.look(every) for store in stores]
+            assert first == second
+        await client.aclose()
+
+    asyncio.run(run())
+
+
+async def test_a_topic_that_began_again_has_a_ledger_of_its_own(shared: str) -> None:
+    """Else everything of the new one would be older than what the old one had."""
+    client = redis.asyncio.from_url(shared)
+    store = RedisStore(client, "began-again", 60.0)
+    assert await store.adopt({0: 0}, {0: 10}) == {0: 0}
+    await store.rebuilt(0, 0, 0)
+    await store.mark([mark_of(of("aa", "vip", 7))])
+    await store.note({0: 10})
+    assert await RedisStore(client, "began-again", 60.0).adopt({0: 10}, {0: 12}) == {}
+    again = RedisStore(client, "began-again", 60.0)
+    assert await again.adopt({0: 0}, {0: 3}) == {0: 0}
+    await again.rebuilt(0, 0, 0)
+    (known,) = await again.look([of("aa", "vip", 1)])
+    assert known.sequence == 0
+    await client.aclose()
+
+
+async def test_a_ledger_that_says_less_than_was_committed_has_lost_something(shared: str) -> None:
+    """A snapshot that was an hour old, say: at a start, and while it runs."""
+    client = redis.asyncio.from_url(shared)
+    store = RedisStore(client, "lost", 60.0)
+    await store.adopt({0: 0}, {0: 10})
+    await store.rebuilt(0, 0, 0)
+    await store.note({0: 8})
+    assert await RedisStore(client, "lost", 60.0).adopt({0: 9}, {0: 10}) == {0: 0}
+    await client.hset("livesegments:ledger:{lost}", "0", "3")
+    with pytest.raises(LedgerLost):
+        await store.look([of("aa", "vip", 1)])
+    await client.delete("livesegments:ledger:{lost}")
+    await store.note({0: 9})  # which must not hide the loss
+    with pytest.raises(LedgerLost):
+        await store.look([of("aa", "vip", 1)])
+    await client.aclose()
+
+
+async def test_what_was_marked_is_forgotten_after_a_while(shared: str) -> None:
+    """Redis does not grow for ever."""
+    client = redis.asyncio.from_url(shared)
+    store = RedisStore(client, "ttl", 3600.0)
+    await store.adopt({0: 0}, {0: 0})
+    await store.rebuilt(0, 0, 0)
+    await store.mark([mark_of(of("aa", "vip", 1)), mark_of(of("bb", "", 1))])
+    keys = [key async for key in client.scan_iter("livesegments:ledger:{ttl}*")]
+    assert len(keys) == 3
+    assert all([0 < await client.ttl(key) <= 3600 for key in keys])
+    await client.aclose()
