@@ -44,7 +44,7 @@ $(PIP) install --no-deps --no-build-isolation -e . && \
 echo "environment: ready ($$($(BIN)/python --version))"
 endef
 
-.PHONY: help demo test test-kafka check bench-smoke bench-segments bench-delivery prove simulate mutants fuzz schemas docs lock clean
+.PHONY: help demo test test-kafka check bench-smoke bench-segments bench-delivery prove simulate mutants fuzz faults schemas docs lock clean
 
 help: ## print this list
 	@echo "livesegments: customer segments that change the moment the customer does"
@@ -91,6 +91,11 @@ mutants: $(VENV)/.dev ## plant bugs into the worker, and see which check catches
 INPUTS ?= 200000
 fuzz: $(VENV)/.dev ## broken input into everything that reads: INPUTS=200000
 	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(ARGS)
+
+SEED ?=
+faults: $(VENV)/.dev ## kill, cut off and fill up everything on Apache Kafka, stock Faust beside it: SEED=1 (Java 17, mvn)
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make faults needs java (17 or newer) and mvn on the PATH" >&2; exit 1; }
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 schemas: $(VENV)/.dev ## export schemas/json again from the pydantic models and the topic registry
 	@$(BIN)/python -m schemas.export
