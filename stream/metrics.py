@@ -6,6 +6,7 @@ from what the operator declared (segments, destinations), never from events.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,7 @@ from stream.core.output import Output
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 _FILL = (0.1, 1, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600)
+_REASON = re.compile(r"[a-z0-9_]{1,40}", re.ASCII)
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -84,7 +86,7 @@ DELIVERER: tuple[Metric, ...] = (
     Metric(
         "deliveries",
         "counter",
-        "Changes by outcome: delivered, dead_lettered, skipped; and on the way: retried, refused.",
+        "Changes by outcome: delivered, dead_lettered, superseded, erased, skipped; and on the way: retried, refused.",
         ("destination", "outcome"),
     ),
     Metric("delivery_attempt_seconds", "histogram", "Duration of one attempt, whatever its result.", ("destination",)),
@@ -96,13 +98,33 @@ DELIVERER: tuple[Metric, ...] = (
     ),
     Metric("delivery_pending", "gauge", "Changes read and not finished.", ("destination",)),
     Metric("delivery_lag_records", "gauge", "Changes on the topic that are not finished.", ("destination",)),
+    Metric("redeliveries_pending", "gauge", "Changes to be sent again that are not finished.", ("destination",)),
     Metric(
         "destination_active",
         "gauge",
-        "1 while the destination is sent to, 0 while it is paused, its breaker is open or it restarts.",
+        "1 while the destination is sent to, 0 while it is paused, disabled, its breaker is open or it restarts.",
         ("destination",),
     ),
+    Metric(
+        "destination_stopped",
+        "gauge",
+        "1 under the reason why the destination is not sent to, such as http_401, breaker_open, ledger_unavailable or "
+        "operator; else 0.",
+        ("destination", "reason"),
+    ),
     Metric("destination_pauses", "counter", "How often sending stopped, by reason.", ("destination", "reason")),
+    Metric(
+        "rate_limit_share",
+        "gauge",
+        "Share (0 to 1) of the platform's published rate that is in use: less after answers that said too fast.",
+        ("destination", "limit"),
+    ),
+    Metric(
+        "rate_limited",
+        "counter",
+        "Answers by which the platform said too fast: 429, or its own words for it.",
+        ("destination", "limit"),
+    ),
 )
 
 
@@ -226,6 +248,7 @@ class PrometheusDeliveryMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._set = _Set(DELIVERER, registry)
+        self._reasons: dict[str, set[str]] = {}
 
     def delivery(self, destination: str, outcome: str, count: int = 1) -> None:
         self._set.counter("deliveries").labels(destination, outcome).inc(count)
@@ -240,9 +263,27 @@ class PrometheusDeliveryMetrics:
         self._set.gauge("delivery_pending").labels(destination).set(count)
 
     def state(self, destination: str, active: bool, reason: str) -> None:
+        reason = reason if _REASON.fullmatch(reason) else "other"  # a platform's own words are no label
         self._set.gauge("destination_active").labels(destination).set(1 if active else 0)
+        stopped = self._set.gauge("destination_stopped")
+        reasons = self._reasons.setdefault(destination, set())
+        for each in reasons - {reason}:
+            stopped.labels(destination, each).set(0)
         if not active:
+            reasons.add(reason)
+            stopped.labels(destination, reason).set(1)
             self._set.counter("destination_pauses").labels(destination, reason).inc()
+        elif reason in reasons:
+            stopped.labels(destination, reason).set(0)
+
+    def redeliveries(self, destination: str, count: int) -> None:
+        self._set.gauge("redeliveries_pending").labels(destination).set(count)
+
+    def rate(self, destination: str, limit: str, share: float) -> None:
+        self._set.gauge("rate_limit_share").labels(destination, limit).set(share)
+
+    def throttled(self, destination: str, limit: str) -> None:
+        self._set.counter("rate_limited").labels(destination, limit).inc()
 
     def lag(self, destination: str, count: int) -> None:
         self._set.gauge("delivery_lag_records").labels(destination).set(count)

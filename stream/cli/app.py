@@ -10,16 +10,31 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from stream.cli import deliveries as deliveries_commands
+from stream.cli import destinations as destinations_commands
 from stream.cli import explain as explain_command
 from stream.cli import segments as segments_commands
-from stream.cli.console import USAGE, err, fail, log_to_stderr, out, serving_metrics, settings, text_of
+from stream.cli.console import (
+    USAGE,
+    err,
+    fail,
+    log_to_stderr,
+    out,
+    serving_metrics,
+    settings,
+    text_of,
+    warn_of_strays,
+)
+from stream.cli.declared import File as DestinationsFile
+from stream.cli.declared import declared, warn_of_unknown_segments
 from stream.cli.options import Servers
 
 app = typer.Typer(
     name="livesegments",
     help="Customer segments that change the moment the customer does.\n\n"
     "Producers publish events to Kafka; `worker` keeps every customer's segments live and writes each change to "
-    "`segment-changes`; `deliver` sends the changes to webhooks. Try `livesegments demo` first: it needs no Kafka.",
+    "`segment-changes`; `deliver` sends the changes to e-mail platforms and webhooks. Try `livesegments demo` first: "
+    "it needs no Kafka.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -29,9 +44,19 @@ topics_app = typer.Typer(no_args_is_help=True, help="The topics on Kafka.")
 segments_app = typer.Typer(
     no_args_is_help=True, help="Segment definitions: check them, put them in force, see what is and was in force."
 )
+destinations_app = typer.Typer(
+    no_args_is_help=True, help="Where segment changes go: check it, try it, see how it is, stop it, fill it."
+)
+deliveries_app = typer.Typer(
+    no_args_is_help=True, help="What became of changes at the destinations; and sending again what was given up."
+)
 app.add_typer(topics_app, name="topics")
 app.add_typer(segments_app, name="segments")
+app.add_typer(destinations_app, name="destinations")
+app.add_typer(deliveries_app, name="deliveries")
 segments_commands.register(segments_app)
+destinations_commands.register(destinations_app)
+deliveries_commands.register(deliveries_app)
 
 
 class Format(enum.StrEnum):
@@ -74,35 +99,30 @@ def worker(
 @app.command()
 def deliver(
     bootstrap_servers: Servers = None,
-    destinations: Annotated[
-        Path | None, typer.Option(help="Destinations file (YAML). [env: LIVESEGMENTS_DESTINATIONS]", dir_okay=False)
-    ] = None,
+    destinations: DestinationsFile = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of Prometheus; 0 for none.")] = None,
 ) -> None:
     """Send segment changes to the destinations, in order per customer, until each has arrived.
 
-    A destination that is down delays only itself. One that answers 401, 403, 404 or 410 is paused, loses nothing and
-    goes on by itself when it answers again.
+    A destination that is down delays only itself. One that answers 401, 403 or 404 is paused, loses nothing and goes on
+    by itself when it answers otherwise; one that answers 410 is disabled until `destinations resume`. Several
+    deliverers share their work, and need Redis (LIVESEGMENTS_REDIS_URL). `destinations status` shows how all stand.
     """
     made = settings(kafka_bootstrap_servers=bootstrap_servers, destinations=destinations, metrics_port=metrics_port)
     log_to_stderr(made.log_level)
     from prometheus_client import CollectorRegistry, start_http_server
 
     from connectors.delivery import DeliverySettings, DestinationsUnusable, run
-    from connectors.destinations import DestinationErrors, read
     from schemas import topics
     from stream.cli.broker import broker_errors, reach
+    from stream.deliveries import group_prefix
     from stream.metrics import PrometheusDeliveryMetrics
 
-    try:
-        destinations_of = read(made.destinations)
-    except DestinationErrors as error:
-        fail(str(error), USAGE)
-    except UnicodeDecodeError:
-        fail(f"{made.destinations} is not UTF-8", USAGE)
-    except OSError as error:
-        fail(f"{made.destinations}: {error.strerror}", USAGE)
-    reach(made, (topics.SEGMENT_CHANGES, topics.DEAD_LETTERS, topics.DELIVERIES))
+    destinations_of = declared(made.destinations)
+    of_delivery = (topics.SEGMENT_CHANGES, topics.DEAD_LETTERS, topics.DELIVERIES, topics.REDELIVERIES)
+    found = reach(made, (*of_delivery, topics.DESTINATION_STATES))
+    if topics.name(topics.DEFINITIONS, made.topic_prefix) in found:  # else nobody has applied a book, or not to be seen
+        warn_of_unknown_segments(made, destinations_of)
     registry = CollectorRegistry()
     if made.metrics_port:
         with serving_metrics(made):
@@ -113,7 +133,10 @@ def deliver(
         changes_topic=topics.name(topics.SEGMENT_CHANGES, prefix),
         dead_letters_topic=topics.name(topics.DEAD_LETTERS, prefix),
         deliveries_topic=topics.name(topics.DELIVERIES, prefix),
-        group_prefix=f"{prefix}{made.group}-deliver-",
+        redeliveries_topic=topics.name(topics.REDELIVERIES, prefix),
+        destination_states_topic=topics.name(topics.DESTINATION_STATES, prefix),
+        redis_url=made.redis_url.get_secret_value() if made.redis_url is not None else None,
+        group_prefix=group_prefix(made),
         session_timeout=made.session_timeout_seconds,
         heartbeat_interval=made.session_timeout_seconds / 5,
         fetch_wait_ms=made.fetch_wait_ms,
@@ -225,6 +248,7 @@ def show_settings() -> None:
     """List every setting: its environment variable, its default, and what it is for."""
     from stream.settings import Settings
 
+    warn_of_strays()
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else f" (default {field.default})"
         out.print(f"[bold]LIVESEGMENTS_{name.upper()}[/]{escape(default)}\n    {escape(field.description or '')}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
 
-from stream.settings import FILE_VARIABLE, Settings, SettingsUnusable
+from stream.settings import FILE_VARIABLE, Settings, SettingsUnusable, unknown_variables
 
 #: Answers go to standard output, everything else to standard error.
 out = Console(highlight=False, soft_wrap=True)
@@ -48,9 +49,22 @@ def settings(**given: Any) -> Settings:
     except (SettingsError, SettingsUnusable) as error:
         lines = [str(error)]
     else:
+        warn_of_strays()
         return made
     where = f"LIVESEGMENTS_… or the file in {FILE_VARIABLE}"
     fail(f"the settings are not valid ({where}):\n  " + "\n  ".join(lines), USAGE)
+
+
+def warn(message: str) -> None:
+    """Say what may not be meant, and go on."""
+    err.print(f"[yellow]warning:[/] {escape(message)}")
+
+
+def warn_of_strays() -> None:
+    """Name variables that set nothing: misspelt, one would leave a default in force that nobody wants."""
+    for name, near in unknown_variables(os.environ):
+        hint = f"did you mean {near}?" if near else "`livesegments settings` lists all that are"
+        warn(f"the environment variable {name} is no setting and has no effect: {hint}")
 
 
 def text_of(file: Path) -> str:

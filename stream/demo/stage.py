@@ -66,6 +66,7 @@ async def stage(receiver: Receiver, secret: str, partitions: int) -> AsyncIterat
             "platform": "webhook",
             "url": url,
             "secret": {"env": SECRET_VARIABLE},
+            "coalesce": False,  # the demo counts every change
             "allow_http": True,
             "allow_private_addresses": True,
         }

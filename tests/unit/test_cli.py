@@ -23,7 +23,7 @@ from typer.core import TyperGroup, TyperOption
 from typer.testing import CliRunner, Result
 
 from schemas.changes import SegmentChange
-from schemas.topics import DEFINITIONS, TOPICS
+from schemas.topics import TOPICS, partitions
 from stream.cli import broker
 from stream.cli.app import app
 from stream.embedded.process import free_ports
@@ -118,6 +118,9 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         *("topics create", "segments check", "segments apply"),
         *("segments list", "segments show", "segments diff", "segments history"),
         *("segments backtest", "segments test"),
+        *("destinations platforms", "destinations check", "destinations try", "destinations status"),
+        *("destinations pause", "destinations resume", "destinations resync"),
+        *("deliveries list", "deliveries show", "deliveries replay"),
     }
 
 
@@ -141,7 +144,7 @@ def test_help_exits_0_and_names_every_option(words: tuple[str, ...]) -> None:
         assert all(name in result.stdout for name in command.commands)
 
 
-@pytest.mark.parametrize("words", [(), ("topics",), ("segments",)], ids=" ".join)
+@pytest.mark.parametrize("words", [(), ("topics",), ("segments",), ("destinations",), ("deliveries",)], ids=" ".join)
 def test_a_group_alone_prints_its_help(words: tuple[str, ...]) -> None:
     """A stranger types the name first."""
     result = run(*words)
@@ -219,6 +222,29 @@ def test_settings_that_are_not_valid_are_named(
         assert all(text in result.stderr for text in named)
         assert SECRET not in result.stderr
         assert "Value error" not in result.stderr
+
+
+def test_a_variable_that_sets_nothing_is_named_with_the_setting_that_may_be_meant(
+    monkeypatch: pytest.MonkeyPatch, book: Path
+) -> None:
+    """Misspelt, it would leave a default in force without a word; what it holds is not said."""
+    monkeypatch.setenv("LIVESEGMENTS_RATE_LIMITS", SECRET)
+    monkeypatch.setenv("LIVESEGMENT_GROUP", SECRET)
+    monkeypatch.setenv("LIVESEGMENTS_WHATEVER", SECRET)
+    monkeypatch.setenv("livesegments_log_level", "WARNING")
+    monkeypatch.setenv("SOMEBODY_ELSES_GROUP", SECRET)
+    for arguments in (("segments", "check", book), ("settings",)):
+        result = run(*arguments)
+        assert result.exit_code == 0
+        assert [line for line in result.stderr.splitlines() if "environment" in line] == [
+            "warning: the environment variable LIVESEGMENTS_RATE_LIMITS is no setting and has no effect: "
+            "did you mean LIVESEGMENTS_RATE_LIMIT?",
+            "warning: the environment variable LIVESEGMENTS_WHATEVER is no setting and has no effect: "
+            "`livesegments settings` lists all that are",
+            "warning: the environment variable LIVESEGMENT_GROUP is no setting and has no effect: "
+            "did you mean LIVESEGMENTS_GROUP?",
+        ]
+        assert SECRET not in result.output
 
 
 # -- segments check -----------------------------------------------------------------------------------------
@@ -644,6 +670,7 @@ def logging_as_it_was() -> Iterator[None]:
 NEED_A_BROKER = [
     *(("worker",), ("deliver",), ("topics", "create"), ("segments", "apply"), ("explain", "ann")),
     *(("segments", "list"), ("segments", "show"), ("segments", "diff"), ("segments", "history")),
+    *(("destinations", "status"), ("deliveries", "list")),
 ]
 
 
@@ -726,6 +753,9 @@ async def test_topics_come_first_and_once(book: Path, destinations: Path, monkey
         for arguments in (
             *(("worker",), deliver, ("segments", "apply", book), ("worker", "--segments", book)),
             *(("segments", "list"), ("segments", "diff", book), ("explain", "ann")),
+            *(("deliveries", "list"), ("deliveries", "show", "c0ffee")),
+            ("destinations", "status", "--destinations", destinations),
+            ("destinations", "check", destinations, "--in-force"),
         ):
             result = await ran(*arguments)
             assert result.exit_code == 1
@@ -735,8 +765,9 @@ async def test_topics_come_first_and_once(book: Path, destinations: Path, monkey
 
         result = await ran("topics", "create")
         assert (result.exit_code, result.stderr) == (0, "")
-        made = [["created", topic.name, "3", "partitions"] for topic in TOPICS if topic is not DEFINITIONS]
-        made.append(["created", DEFINITIONS.name, "1", "partition"])
+        counts = {topic.name: partitions(topic, 3) for topic in TOPICS}
+        assert set(counts.values()) == {1, 3}
+        made = [["created", name, str(n), "partition" if n == 1 else "partitions"] for name, n in counts.items()]
         assert [each.split() for each in result.stdout.splitlines()] == made
 
         result = await ran("topics", "create")

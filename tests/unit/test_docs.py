@@ -20,10 +20,12 @@ import pytest
 import typer
 import yaml
 from prometheus_client import CollectorRegistry
+from pydantic.fields import FieldInfo
 from standardwebhooks import WebhookVerificationError
 
 from connectors import destinations
-from connectors.changes import read_change
+from connectors.changes import read_change, read_erasure
+from connectors.options import Options
 from connectors.platforms import webhook
 from connectors.signing import SigningKey
 from schemas.changes import SegmentChange
@@ -206,13 +208,24 @@ def test_the_topics_are_those_of_the_registry() -> None:
 
 
 def test_the_options_of_a_destination_are_all_there_with_their_defaults() -> None:
-    rows = {code(name)[0]: default for name, default, _ in table(OWNERS, "option")}
-    rows.pop("platform")
-    fields = {name: field for name, field in webhook.Config.model_fields.items() if name != "platform"}
-    assert rows.keys() == fields.keys()
-    for name, field in fields.items():
-        default = field.default if isinstance(field.default, str) else json.dumps(field.default, default=str)
-        assert rows[name] == ("required" if field.is_required() else f"`{default}`"), name
+    """Those of all platforms, and those that a webhook has besides, or by another default."""
+    common = {name: default_of(field) for name, field in Options.model_fields.items()}
+    of_webhooks = {name: default_of(field) for name, field in webhook.Config.model_fields.items()}
+    del of_webhooks["platform"]
+    assert told_defaults("option") == common
+    assert told_defaults("option of a webhook") == dict(of_webhooks.items() - common.items())
+
+
+def told_defaults(table_of: str) -> dict[str, str]:
+    return {code(name)[0]: default for name, default, _ in table(OWNERS, table_of)}
+
+
+def default_of(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None:
+        return "none"
+    return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default, default=str)}`"
 
 
 def test_the_versions_are_those_of_the_lock() -> None:
@@ -258,14 +271,23 @@ def test_the_receiver_that_is_shown_verifies_and_de_duplicates(monkeypatch: pyte
     other = first | {"id": "1" * 32, "customer_id": "bob"}
 
     def take(*changes: dict[str, Any], secret: str = SECRET) -> list[str]:
-        sender = webhook.Webhook(URL, (SigningKey.parse(secret),), "test", URL)
+        sender = webhook.Webhook(URL, (SigningKey.parse(secret),), "test", URL, "")
         request = sender.request([read_change(json.dumps(change).encode()) for change in changes], time.time())
         return [change["id"] for change in scope["receive"](dict(request.headers), request.body)]
+
+    def forget() -> list[str]:
+        sender = webhook.Webhook(URL, (SigningKey.parse(SECRET),), "test", URL, "")
+        asked = {"id": "3" * 32, "customer_id": "bob", "at": "2026-03-02T10:30:00Z", "profile": {}}
+        request = next(sender.erase([read_erasure(json.dumps(asked).encode())], time.time()))[0]
+        return [each["customer_id"] for each in scope["receive"](dict(request.headers), request.body)]
 
     assert take(first) == [first["id"]]
     assert take(first) == []
     assert take(second, other) == [second["id"], other["id"]]
     assert take(first, other) == take(second) == []
+    older = second | {"id": "2" * 32, "segment": "regular", "sequence": 1}
+    assert take(older) == [older["id"]], "replayed: older than what came of another segment"
+    assert forget() == ["bob"]
     with pytest.raises(WebhookVerificationError):
         take(first | {"sequence": 3}, secret="whsec_" + "A" * 44)
 

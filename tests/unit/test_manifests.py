@@ -219,6 +219,17 @@ def test_the_base_holds_no_secret(base: Rendered) -> None:
     assert not {name for name in settings_of(base) if "PASSWORD" in name or "SECRET" in name}
 
 
+def test_the_deliverer_has_redis_from_the_secret_or_is_alone(base: Rendered) -> None:
+    """Its URL holds a password; without it the ledger is in the memory of one process."""
+    deliverer = base.named("Deployment", "deliverer")
+    (container,) = deliverer["spec"]["template"]["spec"]["containers"]
+    (redis,) = container["env"]
+    secret = {"name": "livesegments-secrets", "key": "LIVESEGMENTS_REDIS_URL", "optional": True}
+    assert redis == {"name": "LIVESEGMENTS_REDIS_URL", "valueFrom": {"secretKeyRef": secret}}
+    assert "LIVESEGMENTS_REDIS_URL" not in settings_of(base)
+    assert deliverer["spec"]["replicas"] == 1
+
+
 def test_a_worker_is_stopped_gracefully_and_one_at_a_time(base: Rendered) -> None:
     """There is time for a checkpoint, and a drained node does not take all workers at once."""
     worker = base.named("StatefulSet", "worker")

@@ -32,6 +32,7 @@ LABELS = {
     "topic": "declared in the settings",
     "outcome": "closed vocabularies of the gate and of delivery",
     "destination": "declared in the destinations",
+    "limit": "the rates that a platform's module names",
 }
 
 
@@ -235,3 +236,33 @@ def test_the_deliverers_metrics_are_what_connectors_ask_for(registry: CollectorR
         if not name.startswith("_"):
             for made in (PrometheusDeliveryMetrics, NoMetrics):
                 assert inspect.signature(getattr(made, name)) == inspect.signature(method), name
+
+
+def test_why_a_destination_stands_still_is_told_one_reason_at_a_time(registry: CollectorRegistry) -> None:
+    """An alert names the reason that is, and no more the one that was."""
+
+    def stopped() -> dict[str, float]:
+        name = "livesegments_destination_stopped"
+        (family,) = (metric for metric in registry.collect() if metric.name == name)
+        return {sample.labels["reason"]: sample.value for sample in family.samples}
+
+    metrics = PrometheusDeliveryMetrics(registry)
+    metrics.state("crm", True, "")
+    assert stopped() == {}
+    metrics.state("crm", False, "breaker_open")
+    metrics.state("crm", False, "http_401")
+    assert stopped() == {"breaker_open": 0, "http_401": 1}
+    assert registry.get_sample_value("livesegments_destination_active", {"destination": "crm"}) == 0
+    metrics.state("crm", True, "")
+    assert stopped() == {"breaker_open": 0, "http_401": 0}
+    assert registry.get_sample_value("livesegments_destination_active", {"destination": "crm"}) == 1
+
+
+def test_what_a_platform_says_in_its_own_words_is_no_label(registry: CollectorRegistry) -> None:
+    """It may be anything, and as much of it as there are answers."""
+    metrics = PrometheusDeliveryMetrics(registry)
+    for number in range(3):
+        metrics.state("crm", False, f"Invalid key number {number}!")
+    assert "Invalid" not in generate_latest(registry).decode()
+    labels = {"destination": "crm", "reason": "other"}
+    assert registry.get_sample_value("livesegments_destination_pauses_total", labels) == 3

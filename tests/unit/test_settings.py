@@ -110,6 +110,7 @@ def test_foreign_topics_come_as_yaml_or_as_json(file: Path, monkeypatch: pytest.
         ("foreign_topics", {"orders": {"event_type": "purchase"}}, "foreign_topics.orders.fields"),
         ("foreign_topics", {"orders": {"field": {}, "fields": {}}}, "foreign_topics.orders.field"),
         ("partition", 3, "Extra inputs are not permitted"),
+        ("redis_url", "redis:6379", "begins with redis://, rediss:// or unix://"),
     ],
 )
 def test_a_bad_value_is_named_and_the_message_says_what_would_do(name: str, value: Any, message: str) -> None:
@@ -182,6 +183,7 @@ def test_no_secret_is_in_what_is_printed_of_the_settings() -> None:
         kafka_sasl_username="u",
         kafka_sasl_password=SECRET,
         kafka_ssl_password=SECRET,
+        redis_url=f"redis://:{SECRET}@redis:6379/0",
     )
     for text in (repr(made), str(made), f"{made}", str(made.model_dump()), made.model_dump_json()):
         assert SECRET not in text
@@ -197,6 +199,7 @@ def test_no_secret_is_in_what_is_printed_of_the_settings() -> None:
         {"kafka_sasl_pasword": SECRET},
         {"partitions": SECRET},
         {"foreign_topics": SECRET},
+        {"redis_url": f"http://:{SECRET}@redis:6379"},
     ],
     ids=str,
 )

@@ -1,0 +1,55 @@
+"""Writing to ``redeliveries``: changes that one destination is to be sent again, behind what is live."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import msgspec
+
+from schemas import topics
+from stream.core.routing import partition_of
+from stream.definitions import writing
+from stream.engine.writes import Sent, Writes
+from stream.settings import Settings
+
+Origin = Literal["replay", "resync"]
+#: Records of one batch; so many are on their way at once.
+_BATCH = 2_000
+
+
+class Redeliveries:
+    """Writes changes, each customer's in the order given. ``written`` counts what is acknowledged."""
+
+    def __init__(self, writes: Writes, topic: str, partitions: int) -> None:
+        self._writes = writes
+        self._topic = topic
+        self._partitions = partitions
+        self.written = 0
+
+    async def add(self, destination: str, origin: Origin, changes: Iterable[tuple[str, bytes]]) -> None:
+        """Write changes (customer, the change's bytes) and wait until all are acknowledged. Raises ``KafkaError``."""
+        batches: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
+        for customer, change in changes:
+            partition = partition_of(customer, self._partitions)
+            batch = batches.setdefault(partition, [])
+            value = {"destination": destination, "origin": origin, "change": msgspec.Raw(change)}
+            batch.append((customer.encode("utf-8", "surrogatepass"), msgspec.json.encode(value)))
+            if len(batch) >= _BATCH:
+                await self._write(partition, batches.pop(partition))
+        for partition, batch in batches.items():
+            await self._write(partition, batch)
+
+    async def _write(self, partition: int, batch: list[tuple[bytes | None, bytes | None]]) -> None:
+        sent: list[Sent] = await self._writes.append(self._topic, partition, batch)
+        for each in sent:
+            await each.acknowledged()
+            self.written += each.records
+
+
+@asynccontextmanager
+async def redelivering(settings: Settings, partitions: int) -> AsyncIterator[Redeliveries]:
+    """A producer, until the end of the block. ``partitions`` is how many the log has."""
+    async with writing(settings) as writes:
+        yield Redeliveries(writes, topics.name(topics.REDELIVERIES, settings.topic_prefix), partitions)
