@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -60,7 +63,7 @@ class Change:
     def document(self) -> Mapping[str, Any]:
         """The whole change (`schemas.changes.SegmentChange` as JSON has it), decoded when first asked for."""
         if not self._document:
-            self._document.append(msgspec.json.decode(self.raw))
+            self._document.append(_whole(self.raw))
         return self._document[0]
 
     def value(self, name: str) -> Any:
@@ -71,6 +74,22 @@ class Change:
             return self.customer_id
         profile = self.document.get("profile")
         return profile.get(name) if isinstance(profile, dict) else None
+
+
+def _whole(raw: bytes) -> Mapping[str, Any]:
+    """JSON that was read before. A number beyond every float is null: the rest is not to be lost for it."""
+    try:
+        document: Mapping[str, Any] = msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        document = json.loads(raw, parse_int=_number, parse_float=_number)
+    return document
+
+
+def _number(text: str) -> int | float | None:
+    number = float(text)
+    if not math.isfinite(number):
+        return None
+    return int(text) if text.lstrip("-").isdigit() and abs(number) < 2.0**63 else number
 
 
 _decoder = msgspec.json.Decoder(_Fields)
@@ -139,6 +158,7 @@ def read_redelivery(
 
 class _Named(Protocol):
     id: str
+    at: str
 
 
 _Record = TypeVar("_Record", bound=_Named)
@@ -149,8 +169,15 @@ def _read(decoder: msgspec.json.Decoder[_Record], value: bytes | None) -> _Recor
         raise UnreadableChange("the record has no value")
     try:
         fields = decoder.decode(value)
+        value.decode()  # what the decoder skips it does not look at, and a platform may ask for it
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableChange(str(error)) from None
+    try:
+        aware = datetime.fromisoformat(fields.at).tzinfo is not None
+    except ValueError:
+        aware = False
+    if not aware:
+        raise UnreadableChange("the change's `at` is no instant")
     if not fields.id or "." in fields.id or not fields.id.isascii() or not fields.id.isprintable():
         raise UnreadableChange("the change has no usable id")
     return fields

@@ -6,6 +6,7 @@ await run(DeliverySettings(kafka={"bootstrap_servers": "localhost:9092"}), desti
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -73,8 +74,12 @@ async def run(
 ) -> None:
     """Deliver until `stop` is set; without one, until SIGTERM or SIGINT. Returns after a graceful stop.
 
-    Raises DestinationsUnusable, or a KafkaError if no broker can be reached at the start.
+    Tunes the garbage collector of this process. Raises DestinationsUnusable, or a KafkaError if no broker can be
+    reached at the start.
     """
+    # Destinations that are down hold tens of thousands of changes: a full collection over them stops everybody for 100
+    # to 350 ms. What a change leaves behind has no cycles.
+    gc.set_threshold(100_000, 50, 1_000)
     connectors = connect(destinations, environ, settings.user_agent)
     await deliver(settings, destinations, connectors, metrics, stop or _stop_on_signals())
 

@@ -180,14 +180,13 @@ class RedisStore:
         for start in range(0, len(wanted), GROUP):
             group = wanted[start : start + GROUP]
             partitions = sorted({change.partition for change in group})
+            noted = {p: self._noted.get(p, 0) for p in partitions}  # what is noted meanwhile, the answer may not know
             asked = msgspec.msgpack.encode([(change.customer_id, change.segment) for change in group])
             places = msgspec.msgpack.encode([str(partition) for partition in partitions])
             answer: bytes = await self._look(keys=[self._key], args=[asked, places])
             covered, known = msgspec.msgpack.decode(answer)
             lost = [
-                partition
-                for partition, offset in zip(partitions, covered, strict=True)
-                if offset < self._noted.get(partition, 0)
+                partition for partition, offset in zip(partitions, covered, strict=True) if offset < noted[partition]
             ]
             if lost:
                 raise LedgerLost(lost)
@@ -201,7 +200,7 @@ class RedisStore:
             await self._mark(keys=[self._key], args=[entries, self._ttl])
 
     async def note(self, committed: Mapping[int, int]) -> None:
-        moved = {p: offset for p, offset in committed.items() if offset > self._noted.get(p, 0)}
+        moved = {p: offset for p, offset in committed.items() if p in self._noted and offset > self._noted[p]}
         if not moved:
             return
         entries = msgspec.msgpack.encode({str(partition): offset for partition, offset in moved.items()})

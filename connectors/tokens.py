@@ -126,6 +126,6 @@ def _seconds(value: object, default: float) -> float:
     """`expires_in`: some send it as text."""
     try:
         seconds = float(value) if isinstance(value, int | float | str) else default
-    except ValueError:
+    except (ValueError, OverflowError):
         return default
     return seconds if math.isfinite(seconds) and seconds > 0 else default

@@ -184,18 +184,21 @@ def _yaml(rng: Random, whole: str) -> str:
 
 @dataclass(frozen=True)
 class Delivery:
-    """Records of ``segment-changes``, and what the platform answers to each request."""
+    """Records of ``segment-changes``, and what the platform answers to requests: in turn one of these, or a good answer
+    that was bent as ``bending`` says.
+    """
 
     platform: str
     records: list[bytes]
     answers: list[Response | Exception]
+    bending: int
     metadata: str
 
 
 _CHANGE = {
     "id": "0" * 32, "customer_id": "ann", "segment": "vip", "action": "entered", "at": "2026-03-29T00:59:30Z",
     "sequence": 1, "definition_version": "0" * 16, "cause": {"kind": "event"},
-    "evidence": {"total_spent": 1}, "profile": {}, "code": "2",
+    "evidence": {"total_spent": 1}, "profile": {"email": "ann@example.com", "cart_value": 1}, "code": "2",
 }  # fmt: skip
 _STATUSES = (
     200, 202, 204, 301, 304, 400, 401, 403, 404, 408, 409, 410, 413, 422, 425, 429, 500, 502, 503, 504, 100, 299,
@@ -206,13 +209,21 @@ _STATUSES = (
 def delivery(rng: Random) -> Delivery:
     records = []
     for _ in range(rng.choice((1, 1, 2, 5))):
-        change = {**_CHANGE, "customer_id": f"c{rng.randrange(9)}"}
+        change = {
+            **_CHANGE,
+            "customer_id": f"c{rng.randrange(9)}",
+            "segment": rng.choice(("vip", "abandoned_cart")),
+            "action": rng.choice(("entered", "exited", "erased")),
+            "profile": {"email": f"c{rng.randrange(9)}@example.com", "cart_value": value(rng, 0)},
+        }
         if rng.random() < 0.5:
             change[rng.choice(list(_CHANGE))] = value(rng)
         whole = encoded(rng, change)
         records.append(bytewise(rng, whole) if rng.random() < 0.2 else whole)
     metadata = bytewise(rng, b"1 12 1,2,5,1").decode("latin-1")
-    return Delivery(rng.choice(sorted(discover())), records, [_answer(rng) for _ in range(6)], metadata)
+    return Delivery(
+        rng.choice(sorted(discover())), records, [_answer(rng) for _ in range(6)], rng.getrandbits(32), metadata
+    )
 
 
 def _answer(rng: Random) -> Response | Exception:

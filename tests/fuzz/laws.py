@@ -6,19 +6,21 @@ import os
 import tempfile
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from connectors.changes import Change, UnreadableChange, read_change
-from connectors.conversation import converse
+from connectors.changes import ERASED, Change, UnreadableChange, read_change, read_erasure
 from connectors.destinations import DestinationErrors, load
-from connectors.exchange import Request, Response
+from connectors.exchange import AddressRefused, Answer, Request, Response, Steps, Unreachable
 from connectors.options import Options
 from connectors.platforms import Connector, discover
 from connectors.progress import Progress
@@ -38,6 +40,7 @@ from stream.engine.gate import ForeignTopic, Unmappable, map_record
 from stream.interpreter import InMemoryRecord, Interpreter
 from stream.settings import FILE_VARIABLE, Settings, SettingsUnusable
 from tests.fuzz import corpus, inputs
+from tests.fuzz.mutation import bytewise
 
 _CONTROL = (b"tick", b"definitions", b"filled")
 #: What a broker takes, less its own; a refused event is written in base64 with its reason beside it.
@@ -209,35 +212,80 @@ def delivery(given: inputs.Delivery) -> list[str]:
     ends = []
     for number, record in enumerate(given.records):
         try:
-            changes.append(read_change(record, offset=number, logged_at=now))
+            read = read_erasure if b'"erased"' in record else read_change
+            changes.append(read(record, offset=number, logged_at=now))
         except UnreadableChange as error:
             _given_up(record, "unreadable_change", str(error), "", None)
             ends.append("unreadable")
     if not changes:
         return ["unreadable"]
-    connector = _connector(given.platform)
-    answers = iter(given.answers)
+    connector, wanted = _connector(given.platform)
+    answering = _Answering(connector, given)
+    if (preparing := connector.prepare(now)) is not None:
+        answering.carry(preparing, 1)
+    for parcel in _parcels(
+        connector, [change for change in changes if change.action == ERASED or wanted(change.segment)]
+    ):
+        erased = parcel[0].action == ERASED
+        results = answering.carry((connector.erase if erased else connector.deliver)(parcel, now), len(parcel))
+        for change, result in zip(parcel, results, strict=True):
+            wait = RetryPolicy().delay(1, result.after, 0.5)
+            assert result.outcome in Outcome and 0 <= wait <= RetryPolicy().retry_after_cap, wait
+            receipt(change, destination="d", status="delivered", attempts=1, latency_ms=1.0, now=now)
+            _given_up(change.raw, "refused", result.reason, redact(result.excerpt, connector.hidden), result.status)
+            ends.append(str(result.outcome))
+    return ends or ["skipped"]
 
-    async def send(request: Request) -> Response:
-        assert request.url.startswith(connector.endpoint) and all(map(str.isascii, request.headers.values()))
-        answer = next(answers)
-        if isinstance(answer, Exception):
+
+def _parcels(connector: Connector, changes: list[Change]) -> Iterator[list[Change]]:
+    """As the deliverer packs them: of one group, and one change per customer."""
+    parcels: dict[object, list[Change]] = {}
+    for change in changes:
+        group = ERASED if change.action == ERASED else (connector.group(change),)
+        parcel = parcels.setdefault(group, [])
+        if all(change.customer_id != other.customer_id for other in parcel):
+            parcel.append(change)
+    yield from parcels.values()
+
+
+class _Answering:
+    """The platform's side of a conversation, with no network and no waiting."""
+
+    #: A job that never ends is asked for at most so often.
+    ROUNDS = 2_000
+
+    def __init__(self, connector: Connector, given: inputs.Delivery) -> None:
+        self._connector = connector
+        self._answers = cycle(given.answers)
+        self._rng = Random(given.bending)
+
+    def carry(self, steps: Steps, items: int) -> Sequence[Result]:
+        """The results of a conversation."""
+        try:
+            requests = next(steps)
+            for _ in range(self.ROUNDS):
+                requests = steps.send([self._answer(request) for request in requests])
+        except StopIteration as end:
+            results: Sequence[Result] = end.value
+        except AddressRefused:
+            return [Result(Outcome.PAUSE, "address_refused")] * items
+        else:
+            raise AssertionError("the conversation does not end")
+        assert len(results) == items
+        return results
+
+    def _answer(self, request: Request) -> Answer:
+        assert request.url.startswith("https://") and all(map(str.isascii, request.headers.values()))
+        assert not request.limit or request.limit in self._connector.limits, request.limit
+        answer = next(self._answers)
+        if self._rng.random() < 0.6:
+            answer = self._connector.rehearse(request)
+            if self._rng.random() < 0.5:
+                answer = replace(answer, body=bytewise(self._rng, answer.body))
+        if isinstance(answer, AddressRefused):
             raise answer
+        assert isinstance(answer, Response | Unreachable)
         return answer
-
-    conversation = converse(connector.deliver(changes, now), send, len(changes))
-    try:
-        conversation.send(None)
-    except StopIteration as end:
-        results: list[Result] = list(end.value)
-    else:
-        raise AssertionError("the conversation waits for nothing")
-    for change, result in zip(changes, results, strict=True):
-        wait = RetryPolicy().delay(1, result.after, 0.5)
-        assert result.outcome in Outcome and 0 <= wait <= RetryPolicy().retry_after_cap, wait
-        receipt(change, destination="d", status="delivered", attempts=1, latency_ms=1.0, now=now)
-        _given_up(change.raw, "refused", result.reason, redact(result.excerpt, connector.hidden), result.status)
-    return [str(results[0].outcome)]
 
 
 def _given_up(value: bytes, reason: str, detail: str, response: str, status: int | None) -> None:
@@ -260,7 +308,7 @@ class _AnySecret(Mapping[str, str]):
     """An environment that has whatever is asked for."""
 
     def __getitem__(self, name: str) -> str:
-        return _SECRET
+        return self.get(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(())
@@ -269,15 +317,15 @@ class _AnySecret(Mapping[str, str]):
         return 0
 
     def get(self, name: str, default: object = None) -> str:
-        return _SECRET
+        return "0123456789abcdef-us21" if "MAILCHIMP" in name else _SECRET  # its keys end in their data centre
 
 
-def _connector(platform: str) -> Connector:
-    """The platform as the example in its own head configures it."""
+def _connector(platform: str) -> tuple[Connector, Callable[[str], bool]]:
+    """The platform as the example in its own head configures it, and which segments it wants."""
     for text in corpus.destinations():
         for options in load(text).by_name.values():
             if options.platform == platform:
-                return discover()[platform].connect(options, _AnySecret(), "fuzz")
+                return discover()[platform].connect(options, _AnySecret(), "fuzz"), options.wants
     raise LookupError(f"{platform}: its module begins with no example of `destinations:`")
 
 

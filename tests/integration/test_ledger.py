@@ -312,3 +312,19 @@ async def test_what_was_marked_is_forgotten_after_a_while(shared: str) -> None:
     assert len(keys) == 3
     assert all([0 < await client.ttl(key) <= 3600 for key in keys])
     await client.aclose()
+
+
+async def test_a_note_that_overtakes_a_look_is_no_loss(shared: str) -> None:
+    """They travel on connections of their own, and the look's answer may be the older one."""
+    client = redis.asyncio.from_url(shared)
+    store = RedisStore(client, "overtaken", 60.0)
+    await store.adopt({0: 0, 1: 0}, {0: 0, 1: 0})
+    await store.note({0: 5})  # not yet adopted, so not yet known: says nothing
+    await store.rebuilt(0, 0, 0)
+    await store.rebuilt(1, 0, 0)
+    many = [of("aa", f"s{n}", 1) for n in range(900)]
+    for offset in range(1, 200):
+        looking = asyncio.create_task(store.look(many))
+        await asyncio.sleep(0)
+        await asyncio.gather(looking, store.note({0: offset}))
+    await client.aclose()

@@ -189,3 +189,23 @@ def test_what_is_no_change_is_said_to_be_none(raw: bytes | None) -> None:
 def test_platforms_are_found_by_discovery() -> None:
     """A platform is a module of the package, under the module's name."""
     assert discover()["webhook"].Config is webhook.Config
+
+
+@pytest.mark.parametrize("at", ["yesterday", "2026-01-02T03:04:05", ""])
+def test_a_change_without_an_instant_is_unreadable(at: str) -> None:
+    """Platforms that are sent events reckon with it."""
+    with pytest.raises(UnreadableChange, match="no instant"):
+        change(at=at)
+
+
+def test_a_change_that_is_no_text_is_unreadable() -> None:
+    """Also where only a platform would have looked."""
+    with pytest.raises(UnreadableChange):
+        read_change(value().replace(b"12.5", b'"\xed"'))
+
+
+def test_a_number_beyond_every_float_is_no_reason_to_stop() -> None:
+    """It is null to platforms, and the rest of the profile is there."""
+    raw = value(profile={"a": 1}).replace(b'{"a":1}', b'{"a":1e999,"b":-7,"c":2.5,"d":%b}' % (b"9" * 5000))
+    found = read_change(raw)
+    assert [found.value(name) for name in "abcd"] == [None, -7, 2.5, None]
