@@ -18,6 +18,12 @@ class Identity(Strict):
     external_id: ProfileField | None = Field("customer_id", description="The profile field with our own id.")
 
 
+def check_identity(identity: Identity) -> None:
+    """Raises ValueError where nothing would tell who a customer is."""
+    if identity.email is None and identity.external_id is None:
+        raise ValueError("identity: give `external_id` or `email`")
+
+
 def identity_of(change: Change, identity: Identity) -> dict[str, str]:
     """The customer's identifiers by the names of `identity`'s fields; only those that the change has."""
     found = {}

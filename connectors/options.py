@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from connectors.retry import RetryPolicy
+from connectors.urls import check_base_url
 
 SegmentName = Annotated[str, Field(min_length=1, max_length=200)]
 ProfileField = Annotated[str, Field(min_length=1, max_length=200)]
@@ -60,3 +61,19 @@ class Options(Strict):
 
     def retry_policy(self) -> RetryPolicy:
         return RetryPolicy(base=self.retry_base, cap=self.retry_cap, horizon=self.retry_horizon)
+
+
+class Hosted(Options):
+    """Options of a platform that has a host of its own, unless another one is given: a gateway, a test."""
+
+    base_url: str | None = Field(None, repr=False, description="Another host for all requests: a private gateway.")
+
+    @model_validator(mode="after")
+    def _base_url_is_usable(self) -> Self:
+        if self.base_url is not None:
+            check_base_url(self.base_url, allow_http=self.allow_http)
+        return self
+
+    def base(self, own: str) -> str:
+        """Where requests go, ready for a path to be appended: `base_url`, else the platform's `own` host."""
+        return check_base_url(self.base_url or own, allow_http=self.allow_http)

@@ -52,12 +52,7 @@ def wait_asked(headers: Mapping[str, str], now: float) -> float | None:
         wait = retry_after(headers.get(name), now)
         if wait is not None:
             return wait
-    for prefix in ("ratelimit", "x-ratelimit"):
-        if headers.get(f"{prefix}-remaining", "0").strip() == "0":
-            wait = retry_after(headers.get(f"{prefix}-reset"), now)
-            if wait is not None:
-                return wait
-    return None
+    return _window_ends(headers, now, unsaid="0")
 
 
 def nothing_remains(headers: Mapping[str, str], now: float) -> float | None:
@@ -67,11 +62,9 @@ def nothing_remains(headers: Mapping[str, str], now: float) -> float | None:
     Understands `RateLimit-*` and `X-RateLimit-*` in the shapes of `retry_after`, HubSpot's interval, and the fields
     `r` and `t` of the IETF's draft (`RateLimit: "default";r=0;t=30`).
     """
-    for prefix in ("ratelimit", "x-ratelimit"):
-        if headers.get(f"{prefix}-remaining", "").strip() == "0":
-            wait = retry_after(headers.get(f"{prefix}-reset"), now)
-            if wait is not None:
-                return wait
+    wait = _window_ends(headers, now, unsaid="")
+    if wait is not None:
+        return wait
     if headers.get("x-hubspot-ratelimit-remaining", "").strip() == "0":
         interval = retry_after(headers.get("x-hubspot-ratelimit-interval-milliseconds"), now)
         if interval is not None:
@@ -81,6 +74,16 @@ def nothing_remains(headers: Mapping[str, str], now: float) -> float | None:
         said = dict(field.strip().partition("=")[::2] for field in draft.split(";"))
         if said.get("r") == "0":
             return retry_after(said.get("t"), now)
+    return None
+
+
+def _window_ends(headers: Mapping[str, str], now: float, *, unsaid: str) -> float | None:
+    """Seconds to the reset of a window of which nothing remains, or `unsaid` where a response does not say."""
+    for prefix in ("ratelimit", "x-ratelimit"):
+        if headers.get(f"{prefix}-remaining", unsaid).strip() == "0":
+            wait = retry_after(headers.get(f"{prefix}-reset"), now)
+            if wait is not None:
+                return wait
     return None
 
 

@@ -53,14 +53,13 @@ from connectors.answers import judge, result
 from connectors.batches import identified, unreadable
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
-from connectors.mapping import Identity, fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.mapping import Identity, check_identity, fields_of, identity_of
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector, nothing
 from connectors.rates import Window
 from connectors.results import DELIVERED, Outcome, Result, outcome_of
 from connectors.secrets import SecretReference, fingerprint
 from connectors.tokens import Tokens, form_request, rehearsed
-from connectors.urls import check_base_url
 
 BODY_BYTES = 1_000_000
 """Largest body [S]."""
@@ -123,12 +122,11 @@ class Target(Strict):
         return self
 
 
-class Config(Options):
+class Config(Hosted):
     """A streaming endpoint's options."""
 
     platform: Literal["adobe_experience_platform"] = "adobe_experience_platform"
     inlet: Id | SecretReference = Field(repr=False, description="ID of the streaming endpoint; a secret if it is open.")
-    base_url: str | None = Field(None, repr=False, description="Another host for all requests: a private gateway.")
     oauth: OAuth | None = Field(None, description="For authenticated inlets, and for `privacy`.")
     sandbox: str = Field("prod", pattern=r"^[a-z0-9-]{1,100}$", description="The sandbox's name.")
     organization: str = Field(pattern=r"^[A-Za-z0-9]{1,100}@AdobeOrg$", description="The organisation's ID.")
@@ -152,10 +150,7 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Config:
-        if self.base_url is not None:
-            check_base_url(self.base_url, allow_http=self.allow_http)
-        if self.identity.email is None and self.identity.external_id is None:
-            raise ValueError("identity: give `external_id` or `email`")
+        check_identity(self.identity)
         if self.privacy is not None and self.oauth is None:
             raise ValueError("privacy: needs `oauth`")
         for name, target in self.segments.items():
@@ -178,9 +173,7 @@ def _check_paths(segment: str, paths: list[str]) -> None:
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> ExperiencePlatform:
     """Read the secrets and be ready to build requests. Raises SecretMissing, ValueError."""
     inlet = config.inlet if isinstance(config.inlet, str) else config.inlet.read(environ).get_secret_value()
-    collection, platform, ims = (
-        check_base_url(config.base_url or host, allow_http=config.allow_http) for host in (COLLECTION, PLATFORM, IMS)
-    )
+    collection, platform, ims = (config.base(host) for host in (COLLECTION, PLATFORM, IMS))
     tokens, client_id = None, ""
     if config.oauth is not None:
         client_id = config.oauth.client_id.read(environ).get_secret_value()

@@ -43,13 +43,12 @@ from connectors.answers import judge
 from connectors.batches import blamed, identified, named, suspected, unreadable
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
-from connectors.mapping import Identity, fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.mapping import Identity, check_identity, fields_of, identity_of
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
 from connectors.results import DELIVERED, Result
 from connectors.secrets import SecretReference, fingerprint
-from connectors.urls import check_base_url
 
 MAX_OBJECTS = 75
 MAX_DELETED = 50
@@ -93,7 +92,7 @@ class Target(Strict):
         return self
 
 
-class Config(Options):
+class Config(Hosted):
     """A Braze workspace's options."""
 
     platform: Literal["braze"] = "braze"
@@ -110,14 +109,11 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Config:
-        if self.base_url is not None:
-            check_base_url(self.base_url, allow_http=self.allow_http)
-        elif self.instance not in INSTANCES:
+        if self.base_url is None and self.instance not in INSTANCES:
             raise ValueError(f"instance: one of {', '.join(INSTANCES)}")
         if set(self.fields.values()) & _RESERVED:
             raise ValueError("fields: that attribute identifies users")
-        if self.identity.email is None and self.identity.external_id is None:
-            raise ValueError("identity: give `external_id` or `email`")
+        check_identity(self.identity)
         if self.batch_size == 1 and any(_width(target) == 2 for target in self.segments.values()):
             raise ValueError("batch_size: a change with an event besides is two objects")
         return self
@@ -126,7 +122,7 @@ class Config(Options):
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Braze:
     """Raises SecretMissing."""
     key = config.api_key.read(environ).get_secret_value()
-    base = check_base_url(config.base_url or INSTANCES[config.instance], allow_http=config.allow_http)
+    base = config.base(INSTANCES[config.instance])
     return Braze(config, base, key, user_agent, origin(base), fingerprint(base, key), (key,))
 
 

@@ -46,13 +46,12 @@ from connectors.answers import judge, result
 from connectors.batches import blamed, identified, named, suspected, unreadable, worst
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
-from connectors.mapping import Identity, fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.mapping import Identity, check_identity, fields_of, identity_of
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.secrets import SecretReference, fingerprint
-from connectors.urls import check_base_url
 
 MAX_IDS = 1_000
 MAX_BATCH_BYTES = 500_000
@@ -85,7 +84,7 @@ class Target(Strict):
         return self
 
 
-class Config(Options):
+class Config(Hosted):
     """A Customer.io workspace's options."""
 
     platform: Literal["customerio"] = "customerio"
@@ -105,10 +104,7 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Config:
-        if self.base_url is not None:
-            check_base_url(self.base_url, allow_http=self.allow_http)
-        if self.identity.email is None and self.identity.external_id is None:
-            raise ValueError("identity: give `external_id` or `email`")
+        check_identity(self.identity)
         return self
 
 
@@ -116,7 +112,7 @@ def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Cust
     """Raises SecretMissing."""
     site = config.site_id.read(environ).get_secret_value()
     key = config.api_key.read(environ).get_secret_value()
-    base = check_base_url(config.base_url or HOSTS[config.region], allow_http=config.allow_http)
+    base = config.base(HOSTS[config.region])
     basic = base64.b64encode(f"{site}:{key}".encode()).decode()
     return CustomerIO(config, base, basic, user_agent, origin(base), fingerprint(base, site), (site, key, basic))
 

@@ -47,7 +47,7 @@ from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
 from connectors.mapping import Identity as CommonIdentity
 from connectors.mapping import fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
 from connectors.remembered import Remembered
@@ -91,7 +91,7 @@ class Target(Strict):
         return self
 
 
-class Config(Options):
+class Config(Hosted):
     """A HubSpot account's options."""
 
     platform: Literal["hubspot"] = "hubspot"
@@ -109,7 +109,6 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Config:
-        check_base_url(self.base_url, allow_http=self.allow_http)
         if self.identity.external_id is not None and self.id_property is None:
             raise ValueError("id_property: name the property that has `identity.external_id`")
         if self.identity.external_id is None and (self.identity.email is None or self.id_property is not None):

@@ -47,13 +47,12 @@ from connectors.answers import judge, result
 from connectors.batches import identified, in_turns, named, suspected, unreadable, worst
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
-from connectors.mapping import Identity, fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.mapping import Identity, check_identity, fields_of, identity_of
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.secrets import SecretReference, fingerprint
-from connectors.urls import check_base_url
 
 MAX_USERS = 1_000
 MAX_BYTES = 4_000_000
@@ -92,7 +91,7 @@ class Target(Strict):
         return self
 
 
-class Config(Options):
+class Config(Hosted):
     """An Iterable project's options."""
 
     platform: Literal["iterable"] = "iterable"
@@ -118,17 +117,14 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Config:
-        if self.base_url is not None:
-            check_base_url(self.base_url, allow_http=self.allow_http)
-        if self.identity.email is None and self.identity.external_id is None:
-            raise ValueError("identity: give `external_id` or `email`")
+        check_identity(self.identity)
         return self
 
 
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Iterable:
     """Raises SecretMissing."""
     key = config.api_key.read(environ).get_secret_value()
-    base = check_base_url(config.base_url or HOSTS[config.region], allow_http=config.allow_http)
+    base = config.base(HOSTS[config.region])
     return Iterable(config, base, key, user_agent, origin(base), fingerprint(base, key), (key,))
 
 

@@ -49,7 +49,7 @@ from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
 from connectors.mapping import Identity as CommonIdentity
 from connectors.mapping import fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
 from connectors.remembered import Remembered
@@ -125,7 +125,7 @@ class Target(Strict):
         return self
 
 
-class Config(Options):
+class Config(Hosted):
     """A Klaviyo account's options."""
 
     platform: Literal["klaviyo"] = "klaviyo"
@@ -141,7 +141,6 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Config:
-        check_base_url(self.base_url, allow_http=self.allow_http)
         for theirs in self.fields.values():
             if theirs.startswith("location.") and theirs.removeprefix("location.") not in LOCATION:
                 raise ValueError(f"fields: a location has {', '.join(sorted(LOCATION))}")

@@ -44,7 +44,7 @@ from connectors.batches import blamed, identified, in_turns, named, refused, sus
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
 from connectors.mapping import Identity, fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.scalars import scalar
@@ -85,7 +85,7 @@ class Target(Strict):
         return self
 
 
-class Config(Options):
+class Config(Hosted):
     """A Mailchimp audience's options."""
 
     platform: Literal["mailchimp"] = "mailchimp"
@@ -101,12 +101,6 @@ class Config(Options):
     )
     batch_size: int = Field(100, ge=1, le=MAX_MEMBERS, description="Members per request, at most.")
     concurrency: int = Field(MAX_CONNECTIONS, ge=1, le=MAX_CONNECTIONS, description="Connections at once.")
-
-    @model_validator(mode="after")
-    def _base_url_is_usable(self) -> Config:
-        if self.base_url is not None:
-            check_base_url(self.base_url, allow_http=self.allow_http)
-        return self
 
 
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Mailchimp:

@@ -47,14 +47,13 @@ from connectors.batches import identified, in_turns, suspected, unreadable
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
 from connectors.mapping import Identity, fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.scalars import scalar
 from connectors.secrets import SecretReference, fingerprint
 from connectors.tokens import Tokens, form_request, rehearsed
-from connectors.urls import check_base_url
 
 MAX_RECORDS = 200
 DAY = 86_400.0
@@ -100,7 +99,7 @@ class Target(Strict):
     field: ApiName = Field(description="A checkbox field's API name: true for members.")
 
 
-class Config(Options):
+class Config(Hosted):
     """A Salesforce organisation's options."""
 
     platform: Literal["salesforce"] = "salesforce"
@@ -108,7 +107,6 @@ class Config(Options):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}(\.(sandbox|develop|scratch|trailblaze|demo|patch|stage))?$",
         description="My Domain: what stands before `.my.salesforce.com`.",
     )
-    base_url: str | None = Field(None, repr=False, description="Another host for all requests: a private gateway.")
     api_version: str = Field("62.0", pattern=r"^(4[6-9]|[5-9]\d|\d{3})\.0$", description="Of the REST API, 46.0 on.")
     client_id: SecretReference = Field(description="Consumer key of the connected app, by reference.")
     client_secret: SecretReference = Field(description="Its consumer secret, by reference.")
@@ -127,8 +125,6 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Config:
-        if self.base_url is not None:
-            check_base_url(self.base_url, allow_http=self.allow_http)
         for name, target in self.segments.items():
             taken = [self.external_id_field, target.field, *self.fields.values()]
             if len({one.casefold() for one in taken}) < len(taken):
@@ -140,7 +136,7 @@ def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Sale
     """Read the secrets and be ready to build requests. Raises SecretMissing, ValueError."""
     client_id = config.client_id.read(environ).get_secret_value()
     client_secret = config.client_secret.read(environ).get_secret_value()
-    base = check_base_url(config.base_url or f"https://{config.domain}.my.salesforce.com", allow_http=config.allow_http)
+    base = config.base(f"https://{config.domain}.my.salesforce.com")
     asked = {"client_id": client_id, "client_secret": client_secret}
     return Salesforce(
         config=config,

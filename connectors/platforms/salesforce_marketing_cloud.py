@@ -57,14 +57,13 @@ from connectors.batches import identified, in_turns, suspected, unreadable
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
 from connectors.mapping import Identity, fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector, nothing
 from connectors.rates import Window
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.scalars import scalar
 from connectors.secrets import SecretReference, fingerprint
 from connectors.tokens import Tokens, json_request, rehearsed
-from connectors.urls import check_base_url
 
 BODY_BYTES = 5_000_000
 """Largest body of a row set, and of an asynchronous upsert [D, C]."""
@@ -121,7 +120,7 @@ class Target(Strict):
     )
 
 
-class Config(Options):
+class Config(Hosted):
     """A Marketing Cloud business unit's options."""
 
     platform: Literal["salesforce_marketing_cloud"] = "salesforce_marketing_cloud"
@@ -129,7 +128,6 @@ class Config(Options):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$",
         description="Of the package's URLs: what stands before `.auth.marketingcloudapis.com`.",
     )
-    base_url: str | None = Field(None, repr=False, description="Another host for all requests: a private gateway.")
     client_id: SecretReference = Field(description="Client ID of the package's API integration, by reference.")
     client_secret: SecretReference = Field(description="Its client secret, by reference.")
     account_id: int | None = Field(None, ge=1, description="MID of the business unit that the token is for.")
@@ -151,8 +149,6 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Config:
-        if self.base_url is not None:
-            check_base_url(self.base_url, allow_http=self.allow_http)
         for name, target in self.segments.items():
             columns = [self.key_column, target.column, *self.fields.values()]
             columns += filter(None, (target.segment_column, self.version_column, self.changed_at_column))
@@ -188,9 +184,7 @@ def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Mark
 
 
 def _host(config: Config, api: str) -> str:
-    if config.base_url is not None:
-        return check_base_url(config.base_url, allow_http=config.allow_http)
-    return f"https://{config.subdomain}.{api}.marketingcloudapis.com"
+    return config.base(f"https://{config.subdomain}.{api}.marketingcloudapis.com")
 
 
 class Row(NamedTuple):

@@ -42,14 +42,13 @@ from connectors.batches import blamed, identified, refused, suspected, unreadabl
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
 from connectors.mapping import Identity, fields_of, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
 from connectors.remembered import Remembered
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.scalars import scalar
 from connectors.secrets import SecretReference, fingerprint
-from connectors.urls import check_base_url
 
 SEARCHED = 100
 """Addresses per search, and contact ids per removal: those are in the URL."""
@@ -91,7 +90,7 @@ class Target(Strict):
         return self
 
 
-class Config(Options):
+class Config(Hosted):
     """A SendGrid account's options."""
 
     platform: Literal["sendgrid"] = "sendgrid"
@@ -107,17 +106,11 @@ class Config(Options):
     )
     batch_size: int = Field(100, ge=1, le=1000, description="Contacts per request, at most.")
 
-    @model_validator(mode="after")
-    def _base_url_is_usable(self) -> Config:
-        if self.base_url is not None:
-            check_base_url(self.base_url, allow_http=self.allow_http)
-        return self
-
 
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> SendGrid:
     """Raises SecretMissing."""
     key = config.api_key.read(environ).get_secret_value()
-    base = check_base_url(config.base_url or HOSTS[config.region], allow_http=config.allow_http)
+    base = config.base(HOSTS[config.region])
     return SendGrid(config, base, key, user_agent, origin(base), fingerprint(base, key), (key,))
 
 

@@ -41,14 +41,13 @@ from connectors.batches import identified, refused, suspected, unreadable
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
 from connectors.mapping import Identity, identity_of
-from connectors.options import Options, ProfileField, SegmentName, Strict
+from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
 from connectors.remembered import Remembered
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.secrets import SecretReference, fingerprint
 from connectors.tokens import Tokens, form_request, forms_of, rehearsed
-from connectors.urls import check_base_url
 
 MUTATION_POINTS = 10
 LOOKUP_POINTS = 1
@@ -77,14 +76,13 @@ class Target(Strict):
     tag: str = Field(pattern=r"^[^,\s]([^,]{0,253}[^,\s])?$", description="A customer tag.")
 
 
-class Config(Options):
+class Config(Hosted):
     """A store's options."""
 
     platform: Literal["shopify"] = "shopify"
     shop: str = Field(
         pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="The store: what stands before `.myshopify.com`."
     )
-    base_url: str | None = Field(None, repr=False, description="Another host for all requests: a private gateway.")
     api_version: str = Field("2026-10", pattern=r"^20\d\d-(01|04|07|10)$", description="Of the Admin API.")
     client_id: SecretReference | None = Field(None, description="Client ID of the app, by reference.")
     client_secret: SecretReference | None = Field(None, description="Its client secret, by reference.")
@@ -99,8 +97,6 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Config:
-        if self.base_url is not None:
-            check_base_url(self.base_url, allow_http=self.allow_http)
         if self.identity.email is None and self.identity.external_id is None:
             raise ValueError("identity: give `email` or `external_id`")
         given = (self.client_id is not None, self.client_secret is not None, self.access_token is not None)
@@ -111,7 +107,7 @@ class Config(Options):
 
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Shopify:
     """Read the secrets and be ready to build requests. Raises SecretMissing, ValueError."""
-    base = check_base_url(config.base_url or f"https://{config.shop}.myshopify.com", allow_http=config.allow_http)
+    base = config.base(f"https://{config.shop}.myshopify.com")
     token, tokens = "", None
     if config.client_id is not None and config.client_secret is not None:
         client_id = config.client_id.read(environ).get_secret_value()
