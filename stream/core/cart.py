@@ -46,10 +46,17 @@ class Line(msgspec.Struct, array_like=True, gc=False):
 
     def clear(self, time: int) -> None:
         """Take out everything put in up to ``time`` (µs)."""
-        if time >= self.cleared:  # at one instant, the later in the log comes after
-            self.cleared = time
-            self.entries = [entry for entry in self.entries if entry[0] > time]
-            self._settle()
+        if time < self.cleared:
+            return
+        self.cleared = time  # at one instant, the later in the log comes after
+        entries = self.entries
+        if not entries:
+            return
+        if entries[-1][0] <= time:  # what nearly always comes: all that is there is older
+            self.entries, self.quantity, self.since, self.price = [], 0.0, 0, 0.0
+            return
+        self.entries = [entry for entry in entries if entry[0] > time]
+        self._settle()
 
     def put(self, time: int, delta: float, price: float) -> None:
         """Add (or, below zero, remove) a quantity at ``time`` (µs), unless a later fact has covered it.

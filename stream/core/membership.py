@@ -189,7 +189,6 @@ class Membership:
     ) -> None:
         """Decide ``segments`` at ``at`` (µs) and write down when each next changes by itself."""
         due = customer.due
-        members = customer.members
         for segment in segments:
             member, until = segment.evaluate(customer, at)
             name = segment.name
@@ -199,19 +198,9 @@ class Membership:
                 due[name] = until
             elif due is not None and name in due:
                 del due[name]
-            if members is None:
-                if not member:
-                    continue
-                members = customer.members = {}
-            elif member is (name in members):
-                continue
-            if member:
-                members[name] = at
-            else:
-                del members[name]
-            since = edition.complete_since(segment, at) if segment.memories else None
-            evidence = segment.evidence(customer, at)
-            out.append(change(customer, name, member, at, edition.book, cause, evidence, self.code, since))
+            members = customer.members
+            if member is not (members is not None and name in members):
+                self._flip(customer, segment, member, at, cause, edition, out)
 
     def decide(
         self,
@@ -222,10 +211,10 @@ class Membership:
         edition: Edition,
         out: list[Change],
     ) -> None:
-        """What ``fact`` changes at ``at`` (µs): the hot path of ``evaluate``, which it calls only for a change."""
+        """What ``fact`` changes at ``at`` (µs): ``evaluate`` and ``schedule`` in one, because this is the hot path."""
         due = customer.due
         members = customer.members
-        flipped: list[Segment] | None = None
+        cause: dict[str, Any] | None = None
         soonest = NEVER
         for segment in segments:
             member, until = segment.evaluate(customer, at)
@@ -239,15 +228,36 @@ class Membership:
             elif due is not None and name in due:
                 del due[name]
             if member is not (members is not None and name in members):
-                if flipped is None:
-                    flipped = []
-                flipped.append(segment)
-        if flipped is not None:
-            self.evaluate(customer, flipped, at, cause_of(fact), edition, out)
-        # `schedule`, written out: what was due before has its entry already.
+                if cause is None:
+                    cause = cause_of(fact)
+                self._flip(customer, segment, member, at, cause, edition, out)
+                members = customer.members
+        # What was due before has its entry on the heap already.
         if soonest < NEVER and (not customer.wake or soonest < customer.wake):
             customer.wake = soonest
             heappush(self.heap, (soonest, customer.customer_id))
+
+    def _flip(
+        self,
+        customer: Customer,
+        segment: Segment,
+        member: bool,
+        at: int,
+        cause: dict[str, Any],
+        edition: Edition,
+        out: list[Change],
+    ) -> None:
+        """The customer enters (``member``) or leaves the segment."""
+        members = customer.members
+        if members is None:
+            members = customer.members = {}
+        if member:
+            members[segment.name] = at
+        else:
+            del members[segment.name]
+        since = edition.complete_since(segment, at) if segment.memories else None
+        evidence = segment.evidence(customer, at)
+        out.append(change(customer, segment.name, member, at, edition.book, cause, evidence, self.code, since))
 
     def schedule(self, customer: Customer) -> None:
         """Put the customer's earliest deadline on the heap, unless an earlier entry of it is there."""

@@ -56,14 +56,25 @@ def all_of(factory: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args: silent(factory(*args))
 
 
+def quiet(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """What the factory adds to a source announces nothing."""
+
+    def added(*args: Any) -> tuple[str, str]:
+        truth, until = factory(*args)
+        args[-1].line(f"{until} = {NEVER}")
+        return truth, until
+
+    return added
+
+
 def beginning(factory: Callable[..., Any]) -> Callable[..., Any]:
     """``instants._once`` that does not announce when something becomes true."""
-    return lambda base, delay, null, after: _if(after, factory(base, delay, null, after))
+    return lambda *args: (quiet(factory) if args[3] else factory)(*args)
 
 
 def ending(factory: Callable[..., Any]) -> Callable[..., Any]:
     """``instants._once`` that does not announce when something ceases to be true."""
-    return lambda base, delay, null, after: _if(not after, factory(base, delay, null, after))
+    return lambda *args: (factory if args[3] else quiet(factory))(*args)
 
 
 def aggregate(function: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -79,8 +90,8 @@ def _if(silenced: bool, answer: Callable[..., Any]) -> Callable[..., Any]:
 MUTATIONS: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
     "an instant from which on": (instants, "_once", beginning, "against_now"),
     "an instant until which": (instants, "_once", ending, "against_now"),
-    "a stretch of time": (instants, "_stretch", all_of, "column_between_moments"),
-    "a count that reaches a number": (instants, "_at_least", all_of, "count_compared"),
+    "a stretch of time": (instants, "_stretch", quiet, "column_between_moments"),
+    "a count that reaches a number": (instants, "_at_least", quiet, "count_compared"),
     "now() that meets a value": (formula, "meeting", all_of, "elapsed"),
     "now() and months that meet a value": (formula, "meeting_by_months", all_of, "against_now"),
     "a day or month that climbs to a value": (formula, "climbed", all_of, "unit_against_now"),

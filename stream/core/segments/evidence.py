@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stream.core.segments import calendar
 from stream.core.segments.aggregates import Seen, witness
+from stream.core.segments.codegen import Source
 from stream.core.segments.memory import aggregates_of
 from stream.core.segments.normal import AtLeast, Rule
-from stream.core.segments.predicates import getter
+from stream.core.segments.predicates import read
 from stream.core.segments.rules import columns, filter_of, leaves
 from stream.core.segments.spelling import key
-from stream.core.segments.tree import ValueType
+from stream.core.segments.tree import Column, ValueType
 from stream.core.time import format_iso
 
 if TYPE_CHECKING:
     from stream.core.customer import Customer
 
 Evidence: TypeAlias = Callable[[Any, int], dict[str, Any]]
+#: Types of columns whose values are JSON as they are.
+_AS_THEY_ARE = frozenset({"text", "number", "integer", "boolean"})
 
 
 def evidence(rule: Rule) -> Evidence:
@@ -30,31 +33,35 @@ def evidence(rule: Rule) -> Evidence:
     window. Any other is ``{"value", "events", "latest"}``, of the events in the window; ``events`` is left out where
     not all of them are remembered.
     """
-    read = [(column.name, getter(column), column.type) for column in columns(rule)]
+    source = Source("row", "now")
+    found = [f"{source.value(column.name)}: {_shown(column, source)}" for column in columns(rule)]
     needs: dict[str, tuple[str, int | None, int]] = {}
     for leaf in leaves(rule):
         if isinstance(leaf, AtLeast):
             events = leaf.events
             most = max(leaf.least, needs.get(events.text, ("", None, 0))[2])
             needs[events.text] = key(filter_of(events)), events.reach, most
-    counts = [(text, *need) for text, need in needs.items()]
-    others = {node.text: (witness(node), node.type) for node in aggregates_of(rule)}
+    asked: dict[str, Evidence] = {text: _count(*need) for text, need in needs.items()}
+    asked |= {node.text: _aggregate(witness(node), node.type) for node in aggregates_of(rule)}
+    found += [f"{source.value(text)}: {source.value(values)}(row, now)" for text, values in asked.items()]
+    source.line(f"return {{{', '.join(found)}}}")
+    return source.function()
 
-    def values(customer: Customer, now: int) -> dict[str, Any]:
-        found: dict[str, Any] = {name: shown(get(customer), kind) for name, get, kind in read}
-        for text, memory, reach, most in counts:
-            times = (customer.memory or {}).get(memory, ())
-            inside = [time for time in times[-most:] if reach is None or now < time + reach]
-            found[text] = {
-                "count": len(inside),
-                "or_more": len(inside) == most,
-                "latest": format_iso(inside[-1]) if inside else None,
-            }
-        for text, (asked, kind) in others.items():
-            found[text] = _aggregate(asked(customer, now), kind)
-        return found
 
-    return values
+def _shown(column: Column, source: Source) -> str:
+    """``shown`` for the value of a column, as source."""
+    value = read(column, source)
+    return value if column.type in _AS_THEY_ARE else f"{source.value(shown)}({value}, {source.value(column.type)})"
+
+
+def _count(memory: str, reach: int | None, most: int) -> Evidence:
+    def count(customer: Customer, now: int) -> dict[str, Any]:
+        times = (customer.memory or {}).get(memory, ())
+        inside = times[-most:] if reach is None else [time for time in times[-most:] if now < time + reach]
+        latest = format_iso(inside[-1]) if inside else None
+        return {"count": len(inside), "or_more": len(inside) == most, "latest": latest}
+
+    return count
 
 
 def shown(value: Any, kind: ValueType) -> Any:
@@ -69,8 +76,12 @@ def shown(value: Any, kind: ValueType) -> Any:
     return value
 
 
-def _aggregate(seen: Seen, kind: ValueType) -> dict[str, Any]:
-    said = {"value": shown(seen.value, kind)}
-    if seen.events is not None:
-        said["events"] = seen.events
-    return {**said, "latest": None if seen.latest is None else format_iso(seen.latest)}
+def _aggregate(asked: Callable[[Customer, int], Seen], kind: ValueType) -> Evidence:
+    def aggregate(customer: Customer, now: int) -> dict[str, Any]:
+        seen = asked(customer, now)
+        said = {"value": shown(seen.value, kind)}
+        if seen.events is not None:
+            said["events"] = seen.events
+        return {**said, "latest": None if seen.latest is None else format_iso(seen.latest)}
+
+    return aggregate

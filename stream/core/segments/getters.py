@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from stream.core.customer import Customer
+from stream.core.fact import Fact
 from stream.core.segments.tree import Column, Op
 
-if TYPE_CHECKING:
-    from stream.core.customer import Customer
-    from stream.core.fact import Fact
-
-    Row: TypeAlias = Customer | Fact
+Row: TypeAlias = Customer | Fact
 
 #: The value of a column in a row; None is NULL.
 Getter: TypeAlias = Callable[[Any], Any]
@@ -36,12 +34,19 @@ _HELD_AS: dict[str, tuple[type, ...]] = {
 _FIELDS = {"event_time": "time"}
 
 
+def field(column: Column) -> str:
+    """The name of the field of a customer or an event that holds a column. Attributes are in none of their own."""
+    known = Customer.__struct_fields__ if column.table == "customers" else Fact.__struct_fields__
+    name = _FIELDS.get(column.name, column.name) if column.table == "events" else column.name
+    if column.table == "attributes" or name not in known:
+        raise LookupError(f"no record has a field for {column}")
+    return name
+
+
 def getter(column: Column) -> Getter:
     """A function from row to value. A value that is not of the column's type counts as NULL."""
-    if column.table == "events":
-        return operator.attrgetter(_FIELDS.get(column.name, column.name))
-    if column.table == "customers":
-        return operator.attrgetter(column.name)
+    if column.table != "attributes":
+        return operator.attrgetter(field(column))
     name = column.name
     kinds = _HELD_AS[column.type]
 
