@@ -53,12 +53,16 @@ help: ## print this list
 demo: $(VENV)/.demo ## a shop day in time-lapse, with a broker of its own: watch carts become segments (ends by itself)
 	@$(BIN)/livesegments demo $(ARGS)
 
+# Most of their time the integration tests wait. Each of the processes has brokers of its own; JOBS=0 is one process.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
 test: $(VENV)/.dev ## unit, property and integration tests; the last on the embedded broker, as real processes
-	@$(BIN)/python -m pytest -m "not kafka" $(ARGS)
+	@$(PYTEST) -m "not kafka" $(ARGS)
 
 test-kafka: $(VENV)/.dev ## the integration tests on Apache Kafka, which Maven fetches (needs Java 17 and mvn)
 	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make test-kafka needs java (17 or newer) and mvn on the PATH" >&2; exit 1; }
-	@$(BIN)/python -m pytest -m kafka $(ARGS)
+	@$(PYTEST) -m kafka $(ARGS)
 
 check: $(VENV)/.dev ## lint, format, strict types, the layers of the code, what is made from it up to date
 	@$(BIN)/ruff check --output-format concise .

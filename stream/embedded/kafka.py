@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import fcntl
 import functools
 import re
 import shutil
@@ -104,7 +105,13 @@ def _fetch(cache: Path, version: str) -> Path:
     if libs.is_dir():
         return libs
     libs.parent.mkdir(parents=True, exist_ok=True)
-    # Fetched beside and then renamed: a broken or a second concurrent download never leaves half a Kafka.
+    with open(libs.parent / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes; Maven's own repository is made for one
+        return libs if libs.is_dir() else _download(libs, version)
+
+
+def _download(libs: Path, version: str) -> Path:
+    # Fetched beside and then renamed: a broken download never leaves half a Kafka.
     with tempfile.TemporaryDirectory(dir=libs.parent, ignore_cleanup_errors=True) as work:
         pom = Path(work, "pom.xml")
         pom.write_text(POM.format(version=version))
@@ -112,10 +119,7 @@ def _fetch(cache: Path, version: str) -> Path:
             ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DoutputDirectory=libs"],
             what=f"fetching Kafka {version} from Maven Central",
         )
-        with contextlib.suppress(FileExistsError, OSError):
-            Path(work, "libs").rename(libs)
-    if not libs.is_dir():
-        raise ServerFailed(f"Kafka was fetched, but could not be put at {libs}")
+        Path(work, "libs").rename(libs)
     return libs
 
 
