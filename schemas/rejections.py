@@ -31,6 +31,7 @@ class RejectionReason(_Reason):
 
     BOT_USER_AGENT = "bot_user_agent", "the user agent is that of a known bot"
     BOT_RATE = "bot_rate", "more events of one customer in the rate window than a person causes"
+    RECORD_FULL = "record_full", "the customer has more events in the windows of segments than a record can hold"
     MISSING_CUSTOMER_ID = "missing_customer_id", "customer_id is missing, null or blank"
     MISSING_EVENT_TYPE = "missing_event_type", "event_type is missing, null or blank"
     INVALID_TYPE = (
@@ -41,7 +42,10 @@ class RejectionReason(_Reason):
     TOO_OLD = "too_old", "timestamp lies before the year 2000"
     FUTURE = "future", "timestamp lies further ahead of the log time than allowed"
     TOO_LARGE = "too_large", "the value has more bytes than allowed"
-    ATTRIBUTE_TYPE = "attribute_type", "a profile attribute does not fit its declared type"
+    ATTRIBUTE_TYPE = (
+        "attribute_type",
+        "a profile attribute does not fit its declared type, or with it the customer's text attributes are too long",
+    )
     ID_TOO_LONG = (
         "id_too_long",
         "an id, the category, currency or ip is longer than 256 characters, or event_type than 128",

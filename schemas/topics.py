@@ -83,7 +83,12 @@ STATE = Topic(
     value=(),
     cleanup="compact",
     # The lag: what a paused owner writes behind a newer record is seen and written over before compaction keeps it.
-    config={"min.cleanable.dirty.ratio": "0.1", "min.compaction.lag.ms": "3600000"},
+    # The size: a customer's record at all of its bounds has some 3 MB.
+    config={
+        "min.cleanable.dirty.ratio": "0.1",
+        "min.compaction.lag.ms": "3600000",
+        "max.message.bytes": "8388608",
+    },
     description="Changelog of the customers' records and the checkpoints: a cache of the log, internal.",
 )
 DEAD_LETTERS = Topic(

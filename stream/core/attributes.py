@@ -10,8 +10,10 @@ from stream.core.time import format_iso, parse_iso
 AttributeValue: TypeAlias = str | int | float | bool | None
 
 
-#: Characters of a text attribute: a customer's record holds them all.
+#: Characters of a text attribute.
 MAX_TEXT = 1_000
+#: Characters of all text attributes of a customer: the record and every change of theirs hold them all.
+MAX_TEXTS = 50_000
 
 
 class AttributeTypeError(ValueError):
@@ -19,6 +21,13 @@ class AttributeTypeError(ValueError):
 
     def __init__(self, name: str, kind: str) -> None:
         super().__init__(f"attribute {name!r} is declared {kind}, and the value is not (or is too long)")
+
+
+class TooMuchText(AttributeTypeError):
+    """With what a profile update gives, a customer's text attributes would be longer than ``MAX_TEXTS``."""
+
+    def __init__(self) -> None:
+        ValueError.__init__(self, f"the text attributes of the customer would have more than {MAX_TEXTS} characters")
 
 
 def coerce(name: str, value: object, kind: str) -> AttributeValue:

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from stream.core.attributes import AttributeValue, coerce
+from schemas.scalars import MAX_TEXT
+from stream.core.attributes import MAX_TEXTS, AttributeValue, TooMuchText, coerce
 from stream.core.cart import Cart, purchase, rounded, totals
 from stream.core.cart import change as cart_change
 from stream.core.decode import Fact
@@ -136,7 +137,7 @@ def items_of(fact: Fact) -> list[tuple[str, float | None, float]]:
     """What a purchase or a change of a cart names: ``(product, quantity or None, unit price or 0)``.
 
     One product at the top level, else the ``products`` (Segment) or ``items`` (GA4) of its properties; entries that
-    name no product are passed over.
+    name no product, or one whose name is longer than a product's may be, are passed over.
     """
     if fact.product_id is not None:
         return [(fact.product_id, fact.quantity, fact.price or 0.0)]
@@ -149,8 +150,11 @@ def _listed(properties: Mapping[str, Any]) -> Iterator[tuple[str, float | None, 
         if not isinstance(entry, dict):
             continue
         product = entry.get("product_id") or entry.get("item_id") or entry.get("sku")
-        if isinstance(product, str | int) and not isinstance(product, bool):
-            yield str(product).strip(), _number(entry.get("quantity")), _number(entry.get("price")) or 0.0
+        if not isinstance(product, str | int) or isinstance(product, bool):
+            continue
+        name = str(product).strip()
+        if len(name) <= MAX_TEXT:
+            yield name, _number(entry.get("quantity")), _number(entry.get("price")) or 0.0
 
 
 def _number(value: Any) -> float | None:
@@ -176,10 +180,11 @@ def _fold_profile(customer: Customer, fact: Fact, declared: Mapping[str, str]) -
     fresh = {name: coerce(name, stated[name], kind) for name, kind in declared.items() if name in stated}
     if not fresh:
         return
-    held = customer.attributes
-    if held is None:
-        held = customer.attributes = {}
+    held = dict(customer.attributes or {})
     for name, value in fresh.items():
         known = held.get(name)
         if known is None or fact.time >= known[1]:
             held[name] = (value, fact.time)
+    if sum(len(value) for value, _ in held.values() if isinstance(value, str)) > MAX_TEXTS:
+        raise TooMuchText
+    customer.attributes = held

@@ -26,6 +26,7 @@ from stream.core.output import (
 )
 from stream.core.routing import partition_of
 from stream.core.segments import CompiledBook, DefinitionErrors, Plan, compile_book, load_book
+from stream.core.segments.memory import MOST_BYTES
 from stream.core.windows import SeenContents, SeenIds, digest, hashed
 
 _MS = 1000
@@ -104,6 +105,7 @@ class Partition:
         now, last_tick, met_facts = self.log_time, self.last_tick, self.met_facts
         window, window_ends = 0, -1  # of the rate, as of `now`
         plans: dict[str, Plan] = {}
+        plan: Plan | None = None
         edition = membership.edition
         book = edition.book if edition else None
         number = edition.number if edition else 0
@@ -201,6 +203,15 @@ class Partition:
                         self.log_time = now
                         self._refuse(out, record, REJECTED, "bot_rate", f"more than {rate_limit} events a window")
                         continue
+            if book is not None:
+                plan = plans.get(kind)
+                if plan is None:
+                    plan = plans[kind] = book.plan(kind)
+                if plan.tables and plan.is_full(customer, now):
+                    customer.offset = offset
+                    self.log_time = now
+                    self._refuse(out, record, REJECTED, "record_full", f"more than {MOST_BYTES} bytes in windows")
+                    continue
             try:
                 fold(customer, fact, declared)
             except AttributeTypeError as error:
@@ -217,9 +228,7 @@ class Partition:
             applied += 1
             if book is None:
                 continue
-            plan = plans.get(kind)
-            if plan is None:
-                plan = plans[kind] = book.plan(kind)
+            assert plan is not None
             segments = plan.feed(customer, fact, now)
             if fresh:
                 segments = book.segments

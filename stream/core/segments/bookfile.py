@@ -18,6 +18,8 @@ from stream.core.segments.literals import length
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Levels of lists and mappings; a book has three.
 DEEPEST = 8
+#: Every record and every change carries all attributes that a customer has.
+MAX_ATTRIBUTES = 500
 _SEGMENT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -104,6 +106,9 @@ class _Reader:
         if "attributes" in found:
             for key, node in self.pairs(found["attributes"], "`attributes:`"):
                 self.attribute(key, node, attributes)
+            if len(attributes) > MAX_ATTRIBUTES:
+                said = f"{len(attributes)} attributes are declared, and {MAX_ATTRIBUTES} are the most"
+                self.note(found["attributes"], said, "every change carries all of them: declare those that are used")
         if "segments" in found:
             for key, node in self.pairs(found["segments"], "`segments:`"):
                 self.segment(key, node, segments)

@@ -27,6 +27,9 @@ from stream.core.time import NEVER
 if TYPE_CHECKING:
     from stream.core.fact import Fact
 
+#: What is remembered of one customer, as ``nbytes`` counts it, may have so much: people have some kilobytes.
+MOST_BYTES = 1 << 20
+
 #: (a customer's memory, an event, now) -> whether that can have changed an answer.
 Remember: TypeAlias = "Callable[[dict[str, list[Any]], Fact, int], bool]"
 
@@ -81,6 +84,11 @@ def memories_of(rules: Iterable[Rule]) -> tuple[Memory, ...]:
     found = [_recent(name, *need) for name, need in counts.items()]
     found += [_kept(name, node, reach[name]) for name, node in others.items()]
     return tuple(sorted(found, key=lambda memory: memory.key))
+
+
+def nbytes(memory: dict[str, list[Any]]) -> int:
+    """What a customer's memory has in the record, in bytes; rather too many than too few."""
+    return sum(4 * len(each) + 5 if isinstance(each, str) else 9 for held in memory.values() for each in held)
 
 
 def memory(node: Aggregate) -> Memory:

@@ -12,7 +12,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stream.core.columns import ATTRIBUTES_CHANGE_WITH, SEEN, columns_of_event, event_types_with_columns
-from stream.core.segments.memory import Memory, Remember
+from stream.core.segments.kept import forget
+from stream.core.segments.memory import MOST_BYTES, Memory, Remember, nbytes
 from stream.core.segments.normal import AllOf, Always, Among, Rule, Test, all_of
 from stream.core.segments.predicates import Getter, Predicate, predicate
 from stream.core.segments.segment import Segment
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _Entry: TypeAlias = tuple[int, Remember, Predicate | None]
 #: Combinations of memories whose segments are kept; past it they are looked up anew.
 _KEPT = 4096
+#: Rows of a table between two looks at how much a customer has.
+_ROWS = 512
 #: Fields by which memories are looked up, the most telling first.
 _FIELDS = ("product_id", "category", "cart_id", "order_id", "session_id", "currency")
 
@@ -37,10 +40,14 @@ class Plan:
     touches every segment besides: rules can be true of somebody of whom nothing is known.
     """
 
-    __slots__ = ("_indexed", "_open", "_own", "_readers", "_touched", "memories", "segments")
+    __slots__ = ("_indexed", "_open", "_own", "_readers", "_touched", "memories", "segments", "tables")
 
     def __init__(self, event_type: str | None, own: Sequence[Segment], fed: Sequence[Memory], all_: Sequence[Segment]):
         self.memories = tuple(fed)
+        #: What of that grows with the events in a window: key, columns, horizon (µs).
+        self.tables = tuple(
+            (each.key, each.kept.columns, each.horizon) for each in fed if each.kept and each.kept.columns
+        )
         self._own = tuple(own)
         by_key: dict[str, list[Segment]] = {}
         for segment in all_:
@@ -79,6 +86,25 @@ class Plan:
             read = (segment for number in fed for segment in self._readers[number])
             touched = self._touched[fed] = _in_order([*self._own, *read])
         return touched
+
+    def is_full(self, customer: Customer, now: int) -> bool:
+        """Whether the customer has more in the windows of ``tables`` than a record can hold: ``MOST_BYTES``.
+
+        Looked at with every so many rows only, so that who has much does not cost much.
+        """
+        memory = customer.memory
+        if memory is None:
+            return False
+        for key, columns, horizon in self.tables:
+            held = memory.get(key)
+            if held is None or len(held) < _ROWS * columns:
+                continue
+            if held[0] <= now - horizon:
+                forget(held, columns, now - horizon)
+            rows = len(held) // columns
+            if rows and rows % _ROWS == 0 and nbytes(memory) > MOST_BYTES:
+                return True
+        return False
 
 
 def plans(segments: Sequence[Segment], memories: Iterable[Memory]) -> tuple[dict[str, Plan], Plan]:
