@@ -35,6 +35,9 @@ class TransportSettings:
     Latency: a fetch returns as soon as ``fetch_min_bytes`` are there. ``fetch_max_wait_ms`` bounds the one
     wait that remains: a partition that was drained while a fetch for the others of its broker was already
     out.
+
+    ``drain_seconds`` is for the batch in progress at a rebalance, ``stop_seconds`` for everything that a graceful
+    stop does.
     """
 
     group: str = "livesegments"
@@ -44,6 +47,7 @@ class TransportSettings:
     heartbeat_seconds: float = 2.0
     rebalance_timeout_seconds: float = 30.0
     drain_seconds: float = 20.0
+    stop_seconds: float = 10.0
     fetch_min_bytes: int = 1
     fetch_max_wait_ms: int = 50
     fetch_max_bytes: int = 16 * 1024 * 1024

@@ -16,6 +16,7 @@ from faust import EventT
 
 from stream.engine.death import die
 from stream.engine.partitions import Batch, PartitionHost
+from stream.engine.stopping import COMMITTING, WRITING, StopBudget
 
 SHUT: Final = -1
 
@@ -114,26 +115,36 @@ class Delivery:
         self._room.set()
         return True
 
-    async def shut(self, flow: Flow) -> None:
-        """End the epoch: drop what waits, finish the batch in progress, tell the host. Harmless twice."""
+    async def shut(self, flow: Flow, stop: StopBudget | None = None) -> bool:
+        """End the epoch: drop what waits, finish the batch in progress, tell the host. Harmless twice.
+
+        A stop has to do it within its budget; False if the host could not write everything (see ``PartitionHost``).
+        """
         self.epoch = SHUT
         async with self._shutting:
             flow.suspend()
             await _cancelled([*self._pumps, *([self._loading] if self._loading else [])])
             flow.suspend()  # again: a pump may have filled a queue meanwhile
             self._pumps, self._loading = [], None
+            drain = min(self._drain_seconds, stop.left(WRITING)) if stop else self._drain_seconds
             try:
-                async with asyncio.timeout(self._drain_seconds):
+                async with asyncio.timeout(drain):
                     await self._idle.wait()
-            except TimeoutError:
-                die(f"the batch in progress did not finish within {self._drain_seconds:g} s of a rebalance")
-            await flow.commit_acknowledged()
+            except TimeoutError as error:
+                what = "stop" if stop else "rebalance"
+                die(f"the batch in progress did not finish within {max(0.0, drain):.3g} s of a {what}", error)
             held, self.held = self.held, frozenset()
+            complete = True
             if held:
                 try:
-                    await self._host.revoked(set(held))
+                    complete = await self._host.revoked(set(held), stop)
                 except Exception as error:
                     die("giving up partitions failed", error)
+            # Last, as it is least: a batch of another topic that is read again says the same once more.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(stop.left(COMMITTING) if stop else None):
+                    await flow.commit_acknowledged()
+            return complete
 
     async def _load(self, flow: Flow, partitions: frozenset[int], generation: int) -> None:
         try:

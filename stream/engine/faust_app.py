@@ -17,6 +17,7 @@ from stream.engine.death import die
 from stream.engine.delivery import Delivery, Flow, Processor
 from stream.engine.offsets import Offsets
 from stream.engine.partitions import PartitionHost
+from stream.engine.stopping import StopBudget, end_after
 from stream.engine.tables import PartitionReader, TableManager, register_tables
 from stream.engine.transport import SCHEME, EngineAppT, TransportSettings
 
@@ -41,11 +42,14 @@ class EngineApp(faust.App, EngineAppT):
     """A Faust app on the batch transport. Make it by ``create_app``."""
 
     offsets: Offsets
+    stopping: StopBudget | None = None
+    #: False if the stop left something to be replayed.
+    written = True
 
     async def _stop_consumer(self) -> None:
         """The host writes its last checkpoints before Faust takes anything down."""
         if self._consumer is not None:
-            await self.delivery.shut(self._flow())
+            self.written = await self.delivery.shut(self._flow(), self.stopping)
         await super()._stop_consumer()
 
     def _flow(self) -> Flow:
@@ -146,7 +150,8 @@ def _broker_url(servers: str | Sequence[str]) -> str:
 async def serve(app: EngineApp, stop: asyncio.Event) -> None:
     """Run the app in this loop until ``stop`` is set, then stop it: last checkpoints, and out of the group.
 
-    Raises what keeps it from starting. What fails later ends the process (``death.die``).
+    Raises what keeps it from starting. What fails later ends the process (``death.die``), and so does a stop whose
+    budget did not suffice for the last checkpoints.
     """
     starting = asyncio.create_task(app.start())
     stopping = asyncio.create_task(stop.wait())
@@ -157,17 +162,27 @@ async def serve(app: EngineApp, stop: asyncio.Event) -> None:
         await stopping
     finally:
         stopping.cancel()
+        app.stopping = StopBudget(app.transport_settings.stop_seconds)
         await app.stop()
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await starting
+    if not app.written:
+        seconds = app.transport_settings.stop_seconds
+        die(f"the last checkpoint was not written within the {seconds:g} s of the stop, and what it lacks is replayed")
 
 
 async def serve_until_signal(app: EngineApp) -> None:
-    """``serve`` until SIGTERM or SIGINT."""
+    """``serve`` until SIGTERM or SIGINT, and end within ``stop_seconds`` of it, whatever happens."""
     stop = asyncio.Event()
+
+    def asked() -> None:
+        if not stop.is_set():
+            end_after(app.transport_settings.stop_seconds)
+            stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, asked)
     await serve(app, stop)
 
 

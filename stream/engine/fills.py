@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,8 @@ from stream.core.membership import Edition
 from stream.core.partition import Partition
 from stream.core.time import NEVER
 from stream.engine.reading import Reading
+
+log = logging.getLogger(__name__)
 
 #: Records between two pauses: some milliseconds.
 SLICE = 500
@@ -61,7 +64,8 @@ class Fills:
         async for records in reading.records(self._events, partition.number, first, end):
             for record in records:
                 if record.timestamp_type != CREATE_TIME or not partition.last_tick:
-                    return record.offset, record.timestamp * 1000
+                    # What is gone may have been stamped by another leader, whose clock was ahead.
+                    return record.offset, record.timestamp * 1000 + partition.settings.clock_skew
                 if (FACT_HEADER, FactKind.TICK.value.encode()) in record.headers:
                     return record.offset, record.timestamp * 1000 + 2 * partition.settings.clock_skew
         return None
@@ -84,6 +88,14 @@ class Fills:
         if fill.until >= until:
             return
         async with Reading.of(self._client) as reading:
+            kept, _ = await reading.span(self._events, number)
+            if kept > fill.until:
+                log.warning(
+                    "events/%d begins at %d, and windows are filled from %d on: what retention has removed they miss",
+                    number,
+                    kept,
+                    fill.until,
+                )
             async for records in reading.records(self._events, number, fill.until, until):
                 wanted = [record for record in records if fill.until <= record.offset < until]
                 for at in range(0, len(wanted), SLICE):

@@ -21,6 +21,7 @@ from stream.engine.fills import Fills
 from stream.engine.held import Held
 from stream.engine.offsets import NotOwner, Offsets
 from stream.engine.recovery import Recovery
+from stream.engine.stopping import COMMITTING, LEAVING, WRITING, StopBudget
 from stream.engine.topics import TopicNames
 from stream.engine.watchdog import Watchdog
 from stream.engine.writes import Sent, Writes
@@ -28,7 +29,7 @@ from stream.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-#: How long (s) a rebalance or a stop waits for the last checkpoints; what is not written by then is replayed.
+#: How long (s) a rebalance waits for the last checkpoints; what is not written by then is replayed.
 LAST_CHECKPOINT_SECONDS = 8.0
 _SWEEP_PAUSE = 0.005  # s, between slices of a sweep when nothing else comes
 
@@ -122,16 +123,19 @@ class Host:
         if await self.offsets.ours():
             await self._held[partition].batch(records, lambda: self.offsets.open)
 
-    async def revoked(self, partitions: set[int]) -> None:
-        """Write the last checkpoints, within ``LAST_CHECKPOINT_SECONDS``, and commit."""
+    async def revoked(self, partitions: set[int], stop: StopBudget | None = None) -> bool:
+        """Write the last checkpoints, within ``LAST_CHECKPOINT_SECONDS`` or the budget of a stop, and commit.
+
+        False if a stop had no time for all of them.
+        """
         self._open = False
         self._stop.set()
         tasks, self._tasks = self._tasks, []
         try:
-            async with asyncio.timeout(LAST_CHECKPOINT_SECONDS):
+            async with asyncio.timeout(stop.left(WRITING) if stop else LAST_CHECKPOINT_SECONDS):
                 await asyncio.gather(*tasks)  # a checkpoint in progress is finished, a sweep's changes are queued
                 covered = {p: await held.checkpoint() if held.dirty else held.covered for p, held in self._held.items()}
-                if covered:
+                if covered and not stop:
                     # In this order, and also where nothing was new: a commit that succeeds shows that nobody had taken
                     # over when the ends were read, so that what is there may be kept warm.
                     ends = await self._recovery.ends(set(covered))
@@ -141,13 +145,29 @@ class Host:
                         held.committed()
         except TimeoutError as error:
             # Changes are still on their way, and the next owner must not be overtaken by them.
-            die(
-                f"the last checkpoint was not written within {LAST_CHECKPOINT_SECONDS:g} s; what it lacks is replayed",
-                error,
-            )
+            if not stop:
+                limit = f"{LAST_CHECKPOINT_SECONDS:g} s"
+                die(f"the last checkpoint was not written within {limit}; what it lacks is replayed", error)
         except NotOwner as lost:
             log.warning("partitions were taken away before they were given up: %s", lost)
             self._held = {}
+        return await self._leave(stop) if stop else True
+
+    async def _leave(self, stop: StopBudget) -> bool:
+        """See to it that no change comes after this, and commit what is covered; False if that is not everything."""
+        try:
+            async with asyncio.timeout(stop.left(LEAVING)):
+                await self._writes.settled()
+        except TimeoutError as error:
+            die(f"changes were on their way until the {stop.seconds:g} s of the stop were over", error)
+        try:
+            async with asyncio.timeout(stop.left(COMMITTING)):
+                await self._state_writes.settled()  # not as strict: what comes later its reader takes for what it is
+                if self._held:
+                    await self.offsets.commit({p: held.covered for p, held in self._held.items()})
+        except (TimeoutError, NotOwner) as error:
+            log.warning("the stop leaves without a commit: %s", type(error).__name__)
+        return not any(held.dirty for held in self._held.values())
 
     def progress(self, partition: int) -> tuple[int, int]:
         """What changes while partitions are loaded, or a batch of this one waits for a long reading."""

@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 
 from aiokafka.structs import ConsumerRecord
 
+from stream.engine.stopping import StopBudget
+
 
 class PartitionHost(Protocol):
     """Owner of the state of the partitions of `events` that this worker holds.
@@ -25,10 +27,11 @@ class PartitionHost(Protocol):
         """One fetched batch of one partition, in the order of the log, never empty."""
         ...
 
-    async def revoked(self, partitions: set[int]) -> None:
+    async def revoked(self, partitions: set[int], stop: StopBudget | None = None) -> bool:
         """All partitions held are about to go, or the worker stops. No batch is delivered until ``assigned``.
 
-        Offsets can still be committed. The group waits, so this must be bounded in time.
+        Offsets can still be committed. The group waits, so this must be bounded in time: at a stop by its budget.
+        False if the worker may leave the group now, but something that it did not write will be replayed.
         """
         ...
 

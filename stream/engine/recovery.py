@@ -12,6 +12,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from schemas.changes import is_change
 from stream.core.config import CoreSettings
 from stream.core.partition import Partition
 from stream.core.state import Checkpoint, Checkpointer, Loader
@@ -82,6 +83,8 @@ class Recovery:
             async for tp, records in self._read(consumer, starts, change_ends):
                 customers, into = found[tp.partition][0].customers, left[tp.partition]
                 for record in records:
+                    if not is_change(record.headers):
+                        continue
                     said = head(record.value)
                     customer = customers.get(said.customer_id)
                     if customer is None or said.sequence > customer.sequence:

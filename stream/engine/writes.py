@@ -16,7 +16,7 @@ Headers = Sequence[tuple[str, bytes]]
 #: Bytes of one record batch; below Kafka's default ``max.message.bytes`` (1 MiB) with room for its own header.
 BATCH_BYTES = 768 * 1024
 #: A single record larger than that travels alone, up to this.
-REQUEST_BYTES = 2 * 1024 * 1024
+REQUEST_BYTES = 8 * 1024 * 1024
 
 
 class Sent(NamedTuple):
@@ -52,6 +52,10 @@ class Writes:
     async def stop(self) -> None:
         """Send what waits, and close."""
         await self._producer.stop()
+
+    async def settled(self) -> None:
+        """Wait until nothing is on its way any more, acknowledged or failed. Raises nothing of either."""
+        await self._producer.flush()
 
     async def append(self, topic: str, partition: int, records: Iterable[Record]) -> list[Sent]:
         """Queue records for one partition, in order, in as few batches as they fit into.

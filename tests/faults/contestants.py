@@ -14,6 +14,7 @@ from schemas import topics
 from stream.definitions import apply_definitions
 from stream.settings import Settings
 from stream.topics import create_topics
+from tests.faults.crafted import NOTES
 from tests.faults.stock_rules import RATE_LIMIT, RATE_SECONDS
 from tests.simulation import books
 
@@ -26,7 +27,7 @@ STALL_SECONDS = 15.0
 
 def _book(**conditions: str) -> dict[str, Any]:
     return {
-        "attributes": {"age": "integer"},
+        "attributes": {"age": "integer", **dict.fromkeys(NOTES, "text")},
         "segments": {name: {"description": "", "sql": sql} for name, sql in sorted(conditions.items())},
     }
 

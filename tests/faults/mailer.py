@@ -25,6 +25,8 @@ class Mailbox:
     bad: bool = False
     requests: int = 0
     refusals: int = 0
+    #: Requests that wait for their answer.
+    unanswered: int = 0
     #: id -> body, of the first request that was applied.
     applied: dict[str, bytes] = field(default_factory=dict)
     order: list[tuple[str, int]] = field(default_factory=list)
@@ -114,6 +116,9 @@ class Platform:
 
     def __init__(self) -> None:
         self.boxes = {name: Mailbox(name, None if name == "well" else _SOME) for name in WAYS}
+        self._answers = asyncio.Event()
+        self._answers.set()
+        self._applies_first = True
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=0.1)
         self.port = 0
 
@@ -136,6 +141,15 @@ class Platform:
         """Let every destination but the first fail in its own way, or none."""
         for name, box in self.boxes.items():
             box.bad = bad and name != "well"
+
+    def hold(self, *, applied: bool) -> None:
+        """Let the one that never fails answer nothing until ``release``, after or before it has applied a request."""
+        self._applies_first = applied
+        self._answers.clear()
+
+    def release(self) -> None:
+        """Answer again, as far as anybody is left to hear it."""
+        self._answers.set()
 
     def destinations(self) -> str:
         """The file that the deliverer reads. The secret is in the environment under ``MAILER_SECRET``."""
@@ -181,4 +195,19 @@ class Platform:
         id_ = request.headers["webhook-id"]
         box.came(id_)
         box.refusals += box.bad
-        return await (WAYS[box.name] if box.bad else _well)(box, request, id_, body)
+        box.unanswered += 1
+        try:
+            return await (WAYS[box.name] if box.bad else self._well)(box, request, id_, body)
+        finally:
+            box.unanswered -= 1
+
+    async def _well(self, box: Mailbox, request: web.Request, id_: str, body: bytes) -> web.Response:
+        if box.name != "well" or self._answers.is_set():
+            return await _well(box, request, id_, body)
+        if not self._applies_first:
+            await self._answers.wait()
+            if request.transport is None or request.transport.is_closing():
+                return web.Response(status=499)  # who asked is gone: it never came
+        answer = await _well(box, request, id_, body)
+        await self._answers.wait()
+        return answer

@@ -13,7 +13,7 @@ from tests.faults.contestants import PARTITIONS, Contestant
 from tests.faults.judging import judge
 from tests.faults.result import STOCK_SECONDS, Beside, Result, tell
 from tests.faults.rig import LOGS, Rig, Say, rig
-from tests.faults.rows import BESIDE, ROWS
+from tests.faults.rows import BESIDE, LAST, ROWS
 from tests.faults.waiting import until
 from tests.faults.watch import everything
 
@@ -22,6 +22,8 @@ DELIVERY_SECONDS = 90.0
 #: How long the load runs where no row does anything to the workers.
 CALM_SECONDS = 20.0
 _PERIODS, _BAD_SECONDS, _KILLS = 6, 15.0, 3
+#: How long an answer is held back for a kill; the deliverer gives up after ``mailer.TIMEOUT_SECONDS``.
+_HOLD_SECONDS = 20.0
 
 
 async def run(contestant: Contestant, seed: int, rate: float, chosen: Sequence[str], say: Say) -> Result:
@@ -40,7 +42,7 @@ async def run(contestant: Contestant, seed: int, rate: float, chosen: Sequence[s
         background = asyncio.create_task(_beside(made, beside, over, [row for row in chosen if row in BESIDE]))
         for name, row in ROWS.items():
             if name in chosen and (made.contestant.ours or not row.stock):
-                if not made.contestant.ours and time.monotonic() - begun > STOCK_SECONDS:
+                if not made.contestant.ours and name != LAST and time.monotonic() - begun > STOCK_SECONDS:
                     result.not_reached.append(name)
                     continue
                 made.begin(name)
@@ -89,14 +91,20 @@ async def _beside(rig: Rig, beside: Beside, over: asyncio.Event, chosen: Sequenc
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), seconds)
 
+    well = rig.platform.boxes["well"]
+
     async def kills() -> None:
         while "B10" in chosen and beside.kills < _KILLS and not over.is_set():
             await pause(rig.rng.uniform(14.0, 24.0))
-            before = len(rig.platform.boxes["well"].applied)
-            await pause(0.5)
+            if over.is_set():
+                return
+            # Kill it in the middle of something: requests that are applied and not answered, or neither.
+            rig.platform.hold(applied=beside.kills % 2 == 0)
+            await until(lambda: well.unanswered or over.is_set(), _HOLD_SECONDS)
+            beside.kills_hit += well.unanswered > 0 and rig.deliverer.alive
             rig.deliverer.kill()
             beside.kills += 1
-            beside.kills_hit += len(rig.platform.boxes["well"].applied) > before and not over.is_set()
+            rig.platform.release()
 
     async def failures() -> None:
         while "B11" in chosen and beside.periods < _PERIODS and not over.is_set():

@@ -13,15 +13,27 @@ from functools import partial
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from tests.faults.contestants import PARTITIONS, SESSION_SECONDS
+from stream.core.routing import partition_of
+from tests.faults import crafted
+from tests.faults.contestants import CHECKPOINT_SECONDS, PARTITIONS, SESSION_SECONDS
 from tests.faults.disk import full, mounted
 from tests.faults.fleet import Slot
 from tests.faults.rig import Rig
+from tests.faults.stock_rules import RATE_LIMIT, RATE_SECONDS
 from tests.faults.waiting import until
+from tests.faults.watch import everything
 from tests.faults.worker_process import POINTS
 
 #: After this a producer takes a request for lost, as the worker sets it.
 REQUEST_SECONDS = 30.0
+#: A topic's settings with which the cleaner comes as soon as it looks (every 2 s, see ``broker``).
+CLEAN_AT_ONCE = {
+    "segment_ms": "100",
+    "min_cleanable_dirty_ratio": "0.001",
+    "min_compaction_lag_ms": "0",
+    "max_compaction_lag_ms": "1000",
+}
+CLEANER_SECONDS = 40.0
 
 Run = Callable[[Rig], Awaitable[None]]
 
@@ -197,6 +209,19 @@ async def _slow(rig: Rig) -> None:
 
     await rig.strike(f"+300 ms each way, kill -9 of {victim.name} inside", slow, rig.base)
 
+    async def stop_slowly() -> None:
+        for proxy in rig.proxies:
+            proxy.delay = 0.3
+        try:
+            await asyncio.sleep(5.0)
+            await rig.stop(victim)
+        finally:
+            for proxy in rig.proxies:
+                proxy.delay = 0.0
+        victim.start()
+
+    await rig.strike(f"+300 ms each way, SIGTERM of {victim.name} inside", stop_slowly, rig.base, from_its_end=True)
+
 
 async def _disk(rig: Rig) -> None:
     """A worker writes nothing but its log; the broker's disk is what everything stands on."""
@@ -245,26 +270,43 @@ async def _oversize(rig: Rig) -> None:
         return refused
 
     await rig.strike("the broker refuses every change as too large for 4 s", refuse, rig.base)
+    if not rig.contestant.ours:
+        return  # it keeps of a cart what it needs
+
+    async def craft() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=rig.broker.address, max_request_size=2 * 1024 * 1024)
+        async with producer:
+            for name in (crafted.CARTS, crafted.LONG, crafted.TALKER):
+                partition, pause = partition_of(name, PARTITIONS), RATE_SECONDS / RATE_LIMIT
+                for event in crafted.events(name):
+                    value = crafted.value(name, event, time.time_ns() // 1_000_000)
+                    await producer.send_and_wait(rig.contestant.events, value, key=name.encode(), partition=partition)
+                    await asyncio.sleep(1.5 * pause)  # or it would count as a bot
+        await asyncio.sleep(2 * CHECKPOINT_SECONDS)  # its record has to be written
+
+    await rig.strike("customers whose events go to every limit", craft, rig.base, from_its_end=True)
+    for topic in (*rig.contestant.state, rig.contestant.changes):
+        parts = await everything(rig.broker.address, topic, PARTITIONS)
+        largest = max(len(record.value or b"") for part in parts for record in part)
+        rig.note(f"the largest record of {topic.removeprefix(rig.contestant.prefix)} has {largest:,} bytes")
 
 
 async def _tail(rig: Rig) -> None:
     servers = rig.broker.address
     key = b"cnobody" if rig.contestant.ours else b'"nobody"'
 
-    async def compacted() -> None:
+    async def compacted() -> bool:
         for slot in rig.base:
             await rig.stop(slot)
-        # A commit marker takes the last offset, and no reader is ever given it: as after a compaction of the tail.
-        producer = AIOKafkaProducer(bootstrap_servers=servers, transactional_id=f"{rig.contestant.prefix}tail")
-        async with producer, producer.transaction():
-            for topic in rig.contestant.state:
-                for partition in range(PARTITIONS):
-                    await producer.send_and_wait(topic, None, key=key, partition=partition)
+        cleaned = await _clean(rig, partial(_tail_marker, rig, key))
+        rig.note(f"the cleaner took {cleaned:,} records of the changelog")
+        await _tail_marker(rig, key)
         if rig.contestant.ours:  # for which state is a cache; the stock app has nothing else
             await _forget(rig, {TopicPartition(rig.contestant.state[0], rig.rng.randrange(PARTITIONS))})
             rig.note("one partition of the changelog emptied as well")
         for slot in rig.base:
             slot.start()
+        return cleaned > 0
 
     fault = await rig.strike("start on a changelog whose tail is gone", compacted, rig.base, from_its_end=True)
     if fault.recovery is None:  # it waits for a record that will never be: one more, and the other rows can go on
@@ -274,6 +316,44 @@ async def _tail(rig: Rig) -> None:
                     await producer.send_and_wait(topic, None, key=key, partition=partition)
         rig.note("a record by hand, or it would have waited for ever")
         await rig.served(time.time())
+
+
+async def _tail_marker(rig: Rig, key: bytes) -> None:
+    """A commit marker takes the last offset, and no reader is ever given it: as after a compaction of the tail."""
+    transactional = f"{rig.contestant.prefix}tail"
+    producer = AIOKafkaProducer(bootstrap_servers=rig.broker.address, transactional_id=transactional)
+    async with producer, producer.transaction():
+        for topic in rig.contestant.state:
+            for partition in range(PARTITIONS):
+                await producer.send_and_wait(topic, None, key=key, partition=partition)
+
+
+async def _clean(rig: Rig, write: Callable[[], Awaitable[None]]) -> int:
+    """Let the broker's cleaner go over the changelogs; how many records it took out, 0 if none of the customers'.
+
+    It takes closed segments, once a record is older than ``min.compaction.lag.ms``: an hour with ours, because of
+    owners that stand still. Here everybody has left in good order, so the row need not wait for it.
+    """
+    servers, topics = rig.broker.address, rig.contestant.state
+
+    async def offsets(topic: str) -> set[tuple[int, int]]:
+        parts = await everything(servers, topic, PARTITIONS)
+        return {(number, record.offset) for number, part in enumerate(parts) for record in part}
+
+    for topic in topics:
+        await rig.configure(topic, **CLEAN_AT_ONCE)
+    await asyncio.sleep(0.2)  # the age at which a segment is closed
+    await write()
+    before = {topic: await offsets(topic) for topic in topics}
+    deadline = time.monotonic() + CLEANER_SECONDS
+    while True:
+        gone = [len(there - await offsets(topic)) for topic, there in before.items()]
+        if gone[0] or time.monotonic() > deadline:  # in the others each record may have a key of its own
+            break
+        await asyncio.sleep(1.0)
+    for topic in topics:
+        await rig.configure(topic)
+    return sum(gone) if gone[0] else 0
 
 
 async def _forget(rig: Rig, partitions: set[TopicPartition]) -> None:
@@ -361,5 +441,7 @@ ROWS: dict[str, Row] = {
     "B15": Row("idle spare takes over", _spare),
     "B16": Row("cold start, state gone", _cold),
 }
+#: The row that the stock app begins however late it is.
+LAST = "B16"
 #: In the background of all others.
 BESIDE = {"B10": "deliverer kill -9", "B11": "webhook fails in six ways"}

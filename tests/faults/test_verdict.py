@@ -114,6 +114,12 @@ def test_a_run_that_nothing_happened_to_is_clean(run: Run) -> None:
     assert {topic for topic, _, _ in run.core.refused} == {REJECTED, DEAD}
 
 
+def test_an_erasure_is_no_change(run: Run) -> None:
+    erased = Stored(len(run.changes), START_MS, b"c1", b'{"customer_id": "c1"}', (("fact", b"erasure"),))
+    run.changes.insert(len(run.changes) // 2, erased)
+    assert run.judge().findings == []
+
+
 def test_a_change_that_is_missing_is_lost(run: Run) -> None:
     gone = run.changes.pop(len(run.changes) // 2)
     assert verdicts.LOST in run.kinds()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from schemas.changes import SegmentChange
+from schemas.changes import SegmentChange, is_change
 from stream.core.routing import partition_of
 from tests.faults.expected import Due, Expected, Key, decided, stock_key
 from tests.faults.watch import Sample
@@ -88,6 +88,8 @@ def judge_ours(
     last: dict[str, int] = defaultdict(int)
     inside: set[tuple[str, str]] = set()
     for record in changes:
+        if not is_change(record.headers):
+            continue
         value = record.value or b""
         SegmentChange.model_validate_json(value)
         said = decided(value)

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from schemas.changes import is_change
 from stream.core.time import parse_iso
 from tests.faults.load import BEAT
 from tests.simulation.log import Stored
@@ -88,7 +89,7 @@ class Watch:
                 while True:
                     for tp, records in (await consumer.getmany(timeout_ms=500)).items():
                         positions[tp] = records[-1].offset + 1
-                        self._arrive(tp.partition, time.time(), [r.value for r in records])
+                        self._arrive(tp.partition, time.time(), [r.value for r in records if is_change(r.headers)])
             except (KafkaError, OSError):
                 await asyncio.sleep(0.5)
             finally:

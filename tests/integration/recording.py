@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from stream.engine.faust_app import EngineApp, create_app, serve
+from stream.engine.stopping import StopBudget
 from stream.engine.transport import TransportSettings
 from tests.integration.conftest import Broker
 
@@ -64,10 +65,11 @@ class RecordingHost:
         self.journal.setdefault(partition, []).extend(offsets)
         await self._note(Call("batch", frozenset([partition]), offsets, generation))
 
-    async def revoked(self, partitions: set[int]) -> None:
+    async def revoked(self, partitions: set[int], stop: StopBudget | None = None) -> bool:
         if self.while_revoking is not None:
             await self.while_revoking()
         await self._note(Call("revoked", frozenset(partitions)))
+        return True
 
     def next(self, partition: int) -> int:
         """The offset to read next."""

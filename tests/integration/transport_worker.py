@@ -16,6 +16,7 @@ from typing import Any
 from aiokafka.structs import ConsumerRecord
 
 from stream.engine.faust_app import create_app, run, serve_until_signal
+from stream.engine.stopping import StopBudget
 from stream.engine.transport import TransportSettings
 from tests.integration.recording import PARTITIONS, RecordingHost
 
@@ -37,9 +38,10 @@ class PrintingHost(RecordingHost):
             await asyncio.Event().wait()
         await super().batch(partition, records, generation)
 
-    async def revoked(self, partitions: set[int]) -> None:
-        await super().revoked(partitions)
+    async def revoked(self, partitions: set[int], stop: StopBudget | None = None) -> bool:
+        complete = await super().revoked(partitions, stop)
         self._say(what="revoked", partitions=sorted(partitions))
+        return complete
 
     def _say(self, **line: Any) -> None:
         sys.stdout.write(json.dumps(line) + "\n")

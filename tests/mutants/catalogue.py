@@ -183,6 +183,11 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "a stop leaves the group while changes are on their way",
+        f"{_HOST}._leave",
+        (("await self._writes.settled()", "pass"),),
+    ),
+    Mutant(
         "a worker keeps its state warm although another has written since",
         f"{_HOST}.assigned",
         (("if ends[p] == self._ends.get(p)}", "if True}"),),

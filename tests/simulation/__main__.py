@@ -8,11 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from rich.console import Console
 
 from tests.simulation.schedule import command, random_plan, run
+from tests.simulation.world import FENCED
 
 #: Kinds of failure by what the last line calls them.
 LOST, PHANTOM, TWICE = {"LOSS", "STATE", "REFUSED"}, {"PHANTOM", "WRONG", "ORDER"}, {"TWICE"}
@@ -31,13 +32,15 @@ class Tally:
     zombies: int = 0
     again: int = 0
     compared: int = 0
+    cuts: int = 0
+    incomplete: int = 0
     crashed_at: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[int, str, str]] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         """Count what another has counted."""
-        for name in ("schedules", "crashes", "points", "zombies", "again", "compared", "crashed_at", "failed"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     def count(self, kinds: set[str]) -> int:
         """Schedules that failed in one of these ways."""
@@ -66,6 +69,8 @@ def tally(seeds: Sequence[int]) -> Tally:
                 result.zombies,
                 result.again,
                 result.compared,
+                result.cuts,
+                result.incomplete,
                 result.crashed_at,
                 failed,
             )
@@ -106,7 +111,9 @@ def main() -> int:
             progress.print(f"{total.schedules} of {asked.schedules}, {rate:.0f}/s ", end="\r")
     out.print(
         f"{time.monotonic() - begun:.0f} s; I/O points {total.points}; changes compared at read-back "
-        f"{total.compared}; sent again by zombies, the same bytes {total.again}"
+        f"{total.compared}; sent again by zombies, the same bytes {total.again}; "
+        f"offsets taken by retention {total.cuts}; "
+        f"ended by the watchdog {total.crashed_at[FENCED]}; stops without time for everything {total.incomplete}"
     )
     out.print(str(total))
     return 1 if total.failed else 0

@@ -40,6 +40,17 @@ class SimWrites:
         self._free_at = 0.0
         #: An idempotent producer takes nothing behind a failed batch; of state, others may be in use.
         self._failed: set[tuple[str, int]] = set()
+        self._on_their_way: set[asyncio.Future[Any]] = set()
+
+    @property
+    def on_their_way(self) -> int:
+        """Requests that are neither acknowledged nor failed."""
+        return len(self._on_their_way)
+
+    async def settled(self) -> None:
+        """Wait until there are none."""
+        if self._on_their_way:
+            await asyncio.wait(self._on_their_way)
 
     async def append(self, topic: str, partition: int, records: Iterable[Record]) -> list[Sent]:
         """Queue records in batches of a few."""
@@ -65,6 +76,8 @@ class SimWrites:
     def _request(self, topic: str, partition: int, records: Sequence[Record], headers: Headers) -> Sent:
         world, worker = self._worker.world, self._worker
         future: asyncio.Future[Any] = worker.loop.create_future()
+        self._on_their_way.add(future)
+        future.add_done_callback(self._on_their_way.discard)
         self._free_at = max(world.now, self._free_at) + world.latency()
         label = f"{topic}{' checkpoint' if records[0][0] == b'p' else ''}"
         world.for_events += topic == EVENTS
@@ -130,8 +143,9 @@ class SimConsumer:
     async def offsets_for_times(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, Stored | None]:
         topics = self._worker.world.topics
         return {
-            tp: next((r for r in topics[tp.topic, tp.partition].records if r.timestamp >= time), None)
+            tp: next((r for r in part.read(0, part.end) if r.timestamp >= time), None)
             for tp, time in times.items()
+            for part in (topics[tp.topic, tp.partition],)
         }
 
     def assign(self, tps: Iterable[TopicPartition]) -> None:

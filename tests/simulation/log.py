@@ -1,4 +1,7 @@
-"""Topics in one process: offsets, end and beginning, compaction with holes. What is appended stays."""
+"""Topics in one process: offsets, end and beginning, compaction with holes, retention.
+
+What retention has taken, no reader gets; it stays in ``records`` for the judge.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,8 @@ class TopicPartition:
 
     records: list[Stored] = field(default_factory=list)
     end: int = 0
-
-    @property
-    def beginning(self) -> int:
-        """The first offset that is kept; compaction leaves it where it was."""
-        return 0
+    #: The first offset that is kept; compaction leaves it where it was.
+    beginning: int = 0
 
     def append(
         self,
@@ -53,8 +53,14 @@ class TopicPartition:
 
     def read(self, start: int, limit: int) -> list[Stored]:
         """Up to ``limit`` records from offset ``start`` on."""
-        at = bisect_left(self.records, start, key=_offset)
+        at = bisect_left(self.records, max(start, self.beginning), key=_offset)
         return self.records[at : at + limit]
+
+    def cut(self, until: int) -> int:
+        """Retention: nothing below offset ``until`` is given out any more. Returns how many offsets that takes."""
+        gone = max(0, until - self.beginning)
+        self.beginning += gone
+        return gone
 
     def compact(self, until: int, tombstones: bool) -> int:
         """Below offset ``until``, keep of each key what is the last there; with ``tombstones``, no null either.

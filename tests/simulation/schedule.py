@@ -38,6 +38,8 @@ class Plan:
     joins: int = 0
     compactions: int = 0
     create_time: bool = False
+    cuts: int = 0
+    watchdogs: bool = False
     knobs: Knobs = field(default_factory=Knobs)
 
 
@@ -52,6 +54,9 @@ class Result:
     zombies: int
     again: int
     compared: int
+    #: Offsets that retention has taken; stops that had no time to write everything.
+    cuts: int
+    incomplete: int
 
 
 #: Virtual seconds over which a log is fed.
@@ -95,7 +100,14 @@ def random_plan(seed: int) -> Plan:
         ),
     )
     # Ticks alone move the time on where producers' stamps are believed only so far.
-    return replace(plan, create_time=True, ticks=0.3) if rng.random() < 0.2 else plan
+    if rng.random() < 0.2:
+        plan = replace(plan, create_time=True, ticks=0.3)
+    return replace(
+        plan,
+        cuts=rng.choice((0, 0, 1, 3)),
+        watchdogs=rng.random() < 0.25,
+        knobs=replace(plan.knobs, stop_seconds=rng.choice((10.0, 10.0, 0.03, 0.01))),
+    )
 
 
 def can_fail(label: str) -> bool:
@@ -128,7 +140,7 @@ def run(plan: Plan, fate: Fate | None = None) -> Result:
     rng = random.Random(plan.seed)
     world = World(rng, plan.partitions, plan.knobs, fate or chance(plan, random.Random(rng.random())))
     world.late_share = plan.late_share
-    world.create_time = plan.create_time
+    world.create_time, world.watchdogs = plan.create_time, plan.watchdogs
     world.stops_joining = 0.3 if plan.pauses else 0.0
     with inside(world):
         _schedule(world, plan, rng)
@@ -141,6 +153,8 @@ def run(plan: Plan, fate: Fate | None = None) -> Result:
         world.zombies,
         world.again,
         world.counts.compares,
+        world.cuts,
+        world.incomplete,
     )
 
 
@@ -168,8 +182,11 @@ def _schedule(world: World, plan: Plan, rng: random.Random) -> None:
     for _ in range(plan.joins):
         world.at(rng.random() * _SPAN, world.start_worker)
     zombies = plan.pauses or plan.late_share
-    for _ in range(0 if zombies else plan.compactions):  # `min.compaction.lag.ms` is longer than any zombie lives
+    # `min.compaction.lag.ms` is longer than any zombie lives, and retention is longer by far.
+    for _ in range(0 if zombies else plan.compactions):
         world.at(rng.random() * _SPAN * 1.5, lambda: world.compact(rng.random(), rng.random() < 0.5))
+    for _ in range(0 if zombies else plan.cuts):
+        world.at(rng.random() * _SPAN * 1.5, lambda: world.cut(rng.choice((0.3, 0.7, 1.0))))
 
 
 def finish(world: World) -> None:

@@ -70,4 +70,4 @@ def test_random_schedules_over_producers_clocks() -> None:
         assert not result.failures, f"{result.failures[0]}\n  nearly: {command(seed)}"
         met["crashes"] += result.crashes
         met["compared"] += result.compared
-    assert met["crashes"] > 300 and met["compared"] > 300
+    assert met["crashes"] > 300 and met["compared"] > 200

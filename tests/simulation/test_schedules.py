@@ -9,13 +9,15 @@ from dataclasses import replace
 
 import pytest
 
+from schemas.changes import ERASURE
+from schemas.facts import FACT_HEADER
 from stream.core.routing import partition_of
 from tests.simulation.__main__ import Tally, tallies
 from tests.simulation.inputs import START_MS, Input
-from tests.simulation.log import EVENTS
+from tests.simulation.log import CHANGES, EVENTS
 from tests.simulation.schedule import Plan, can_fail, command, crash_at, run
 from tests.simulation.worker import Worker
-from tests.simulation.world import Knobs, World, inside
+from tests.simulation.world import FENCED, Fate, Knobs, World, inside
 
 #: A small log with poison, a new book that is filled from the log, and a rolling restart.
 SMALL = Plan(seed=3, log_seed=64, length=18, customers=2, new_books=0.2, stops=1, knobs=Knobs(batch=1, fetch=3))
@@ -79,6 +81,26 @@ def test_a_second_crash_in_the_recovery_from_the_first_changes_nothing() -> None
     assert crashed["in a second recovery"] and crashed["while a replay catches up"]
 
 
+def test_an_erasure_among_the_changes_is_read_over() -> None:
+    """By the recovery from a crash at whatever point behind it."""
+    crashed = 0
+    for number in range(10, len(_points(SMALL)), 3):
+        crash = crash_at(number)
+        written: list[int] = []
+
+        def fate(at: int, worker: Worker, label: str, crash: Fate = crash, written: list[int] = written) -> str:
+            if label == "produce segment-changes: acknowledged" and not written:
+                erasure = [(b"c0", b'{"customer_id":"c0"}')]
+                written.append(at)
+                worker.world.topics[CHANGES, 0].append(START_MS, erasure, [(FACT_HEADER, ERASURE.encode())])
+            return crash(at, worker, label)
+
+        result = run(SMALL, fate)
+        assert not result.failures, f"crash at {number}: {result.failures[0]}"
+        crashed += result.crashed_at.total() > 0 and written[0] < number
+    assert crashed > 10
+
+
 def test_a_simulation_does_not_end_while_a_moved_record_is_on_its_way() -> None:
     """It comes into the log once more, and somebody has to read it: an end before that would judge what nobody read."""
     right = partition_of("c0", 2)
@@ -111,7 +133,7 @@ def test_loading_and_filling_show_that_they_go_on() -> None:
 
 @pytest.mark.timeout(600)
 def test_random_schedules_lose_nothing_and_say_nothing_twice() -> None:
-    """Many crashes, failing produces, pauses, rolling restarts, compaction and new books, all at once."""
+    """Crashes, failing produces, pauses, rolling restarts, hasty stops, compaction, retention and new books at once."""
     total = Tally()
     for part in tallies(1, RANDOM, min(2, os.cpu_count() or 1)):
         total.add(part)
@@ -122,10 +144,13 @@ def test_random_schedules_lose_nothing_and_say_nothing_twice() -> None:
     assert total.crashes > RANDOM
     assert total.compared > RANDOM, "read-back had something to compare"
     assert total.again, "zombies said something again"
+    assert total.cuts > RANDOM, "retention had something to take"
+    assert total.incomplete > 50, "stops had no time for everything"
     assert {
         "between changes and state",
         "in the middle of a checkpoint",
         "before a checkpoint's last record",
         "in a second recovery",
         "while a replay catches up",
+        FENCED,
     } <= set(total.crashed_at)

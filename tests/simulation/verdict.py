@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from schemas.changes import SegmentChange
+from schemas.changes import SegmentChange, is_change
 from stream.core.partition import book_of
 from stream.core.time import parse_iso
 from tests.simulation.books import fact
@@ -106,6 +106,8 @@ def _changes(world: World, number: int, must: Expected) -> Iterator[tuple[str, s
     last: dict[str, int] = defaultdict(int)
     by_owners: Counter[tuple[str, int]] = Counter()
     for record in world.topics[CHANGES, number].records:
+        if not is_change(record.headers):
+            continue
         value = record.value or b""
         said = decided(value)
         key = said.customer, said.sequence

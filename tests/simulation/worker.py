@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -10,7 +11,9 @@ from stream.core.config import CoreSettings
 from stream.engine.delivery import Delivery
 from stream.engine.fills import Fills
 from stream.engine.host import Host
+from stream.engine.stopping import StopBudget
 from stream.engine.topics import TopicNames
+from stream.engine.watchdog import Watchdog
 from tests.simulation.client import Injected, SimFlow, SimOffsets, SimRecovery, SimWrites
 from tests.simulation.log import EVENTS
 from tests.simulation.loop import Loop
@@ -18,6 +21,8 @@ from tests.simulation.loop import Loop
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+#: Virtual seconds after which the group takes a silent worker for dead.
+SESSION = 0.10
 #: Limits small enough that a log of a few dozen records meets them.
 SETTINGS = CoreSettings(rate_limit=8, dedup_horizon=2 * 3_600_000_000)
 
@@ -58,23 +63,27 @@ class Worker:
         self.generation = -1
         self.unheard: tuple[set[int], int] | None = None
         client = {"worker": self}
+        self.watchdog = Watchdog(SESSION / 2 if world.watchdogs else math.inf)
+        self.writes, self.state_writes = SimWrites(self, "changes"), SimWrites(self, "state")
         self.host = Host(
             recovery=SimRecovery(self),
-            writes=cast(Any, SimWrites(self, "changes")),
-            state_writes=cast(Any, SimWrites(self, "state")),
+            writes=cast(Any, self.writes),
+            state_writes=cast(Any, self.state_writes),
             topics=TopicNames.with_prefix(""),
             metrics=cast(Any, world.counts),
             core=SETTINGS,
             partitions=world.partitions,
             tick_seconds=world.knobs.tick_seconds,
             checkpoint_seconds=world.knobs.checkpoint_seconds,
-            watchdog=cast(Any, SimpleNamespace(check=_nothing)),
+            watchdog=self.watchdog,
             fills=Fills(client, EVENTS),
         )
         self.host.offsets = cast(Any, SimOffsets(self))
         self.delivery = Delivery(self.host, EVENTS, prefetch=world.knobs.prefetch, drain_seconds=30.0)
         self.flow = SimFlow(self)
         self.loop.spawn(self._agent())
+        if world.watchdogs:
+            self.loop.spawn(self.watchdog._beat())
 
     @property
     def dead(self) -> bool:
@@ -134,5 +143,8 @@ class Worker:
         return self._leave()
 
     async def _leave(self) -> None:
-        await self.delivery.shut(cast(Any, self.flow))
-        self.world.left(self)
+        seconds = 10.0 if self.world.calm else self.world.knobs.stop_seconds
+        complete = await self.delivery.shut(cast(Any, self.flow), StopBudget(seconds))
+        if self.writes.on_their_way:
+            self.world.fail("LEFT", f"{self.writes.on_their_way} writes of changes were on their way")
+        self.world.left(self, complete)

@@ -12,23 +12,37 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any, NoReturn
 
 import msgspec
 
 from stream.core import partition as core_partition
 from stream.core import state as core_state
-from stream.core.filled import gaps
+from stream.core.filled import gaps, is_fill
 from stream.core.state import Checkpoint
-from stream.engine import delivery, fills, held, host, recovery
+from stream.engine import delivery, fills, held, host, recovery, watchdog
 from tests.simulation.client import Injected, SimReading
 from tests.simulation.inputs import START_MS, Input
-from tests.simulation.log import CREATE_TIME, EVENTS, LOG_APPEND_TIME, STATE, TopicPartition, Topics
-from tests.simulation.worker import Counts, Killed, Worker
+from tests.simulation.log import (
+    CHANGES,
+    CREATE_TIME,
+    DEAD,
+    EVENTS,
+    LOG_APPEND_TIME,
+    REJECTED,
+    STATE,
+    TopicPartition,
+    Topics,
+)
+from tests.simulation.worker import SESSION, Counts, Killed, Worker
 
 #: Virtual seconds after which a run must have come to rest.
 LIMIT = 120.0
-SESSION, JOIN = 0.10, 0.15
+JOIN = 0.15
+#: How often a worker looks at its own pulse, where it does.
+BEAT = 0.01
+FENCED = "fenced by its watchdog"
 #: How far (ms) the clocks of producers are off, where their stamps count; the last is no time at all.
 _CLOCKS = (0, 0, 0, 0, -700, 900, 3_000, 60_000, 3_600_000, -86_400_000, 2**62)
 _WORKERS_CLOCKS = (0, 0, -400, 300)
@@ -48,6 +62,7 @@ class Knobs:
     tick_seconds: float = 0.0
     checkpoint_seconds: float = 0.05
     last_checkpoint_seconds: float = 8.0
+    stop_seconds: float = 10.0
     slowest: float = 0.004  # s, of one request
     idempotent: bool = True  # the producer of state
 
@@ -170,6 +185,9 @@ class World:
         self.again = 0  # changes that are on the topic more than once
         self.calm = False  # no more fates: what happens now is the judge's own doing
         self.foreign: set[tuple[str, int, int]] = set()  # topic, partition and offset of what no owner wrote
+        self.cuts = 0  # offsets that retention has taken
+        self.watchdogs = False  # whether workers that stood still for half a session end themselves
+        self.incomplete = 0  # stops whose time was over before everything was written
         self.zombies = 0  # requests and workers that went on after a take-over
         self.unfed = 0
         self.for_events = 0  # requests of workers on their way into the log, of the dead too
@@ -300,17 +318,20 @@ class World:
 
     def committed(self, partition: int, offset: int) -> None:
         """Nothing may be committed that the state on disk does not cover."""
-        covered = max(
-            (
-                msgspec.msgpack.decode(record.value, type=Checkpoint).position
-                for record in self.topics[STATE, partition].records
-                if record.key == b"p" and record.value is not None
-            ),
-            default=-1,
-        )
+        checkpoint = self._checkpoint(partition)
+        covered = -1 if checkpoint is None else checkpoint.position
         if offset > covered + 1:
             self.fail("COMMIT", f"events/{partition}: {offset} is committed, but state covers only {covered + 1}")
         self.commits[partition] = offset
+
+    def _checkpoint(self, partition: int) -> Checkpoint | None:
+        """The one that a recovery would go by."""
+        found = (
+            msgspec.msgpack.decode(record.value, type=Checkpoint)
+            for record in self.topics[STATE, partition].records
+            if record.key == b"p" and record.value is not None
+        )
+        return max(found, key=attrgetter("position"), default=None)
 
     # -- fates ----------------------------------------------------------------------------------------------------
 
@@ -355,8 +376,11 @@ class World:
                 elif where.startswith("produce segment-changes: "):
                     yield "between changes and state"
 
-    def left(self, worker: Worker) -> None:
-        """A worker has stopped in good order."""
+    def left(self, worker: Worker, complete: bool) -> None:
+        """A worker has stopped in good order; not ``complete``: without what it had no time to write."""
+        self.incomplete += not complete
+        if worker.state_writes.on_their_way:
+            worker.late = self.rng.random() < self.late_share
         self._gone(worker)
         self.group.remove(worker)
 
@@ -403,6 +427,8 @@ class World:
 
         def go_on() -> None:
             worker.loop.paused = False
+            if self.watchdogs and self.rng.random() < 0.5:  # its thread runs first
+                worker.loop.call_soon(worker.watchdog.check)
             if worker.behind:
                 self.learns(worker)
             elif self.group.joining and worker in self.group.waiting:
@@ -437,6 +463,33 @@ class World:
             part = self.topics[STATE, partition]
             part.compact(int(part.end * until_share), tombstones)
 
+    def cut(self, share: float) -> None:
+        """The brokers' retention takes the oldest records, as far as it may: what the state on disk covers.
+
+        Not while windows are filled from the log, from the reading up to the checkpoint behind the fact: a replay that
+        finds less says less.
+        """
+        for partition in range(self.partitions):
+            covered = self._checkpoint(partition)
+            if covered is not None and not self._filling(partition, covered.position):
+                for topic, until in ((EVENTS, covered.position + 1), (CHANGES, covered.changes)):
+                    part = self.topics[topic, partition]
+                    self.cuts += part.cut(part.beginning + int((until - part.beginning) * share))
+            for topic in (REJECTED, DEAD):  # which no worker reads
+                self.topics[topic, partition].cut(self.topics[topic, partition].end)
+
+    def _filling(self, partition: int, covered: int) -> bool:
+        log = self.topics[EVENTS, partition].read(covered + 1, self.topics[EVENTS, partition].end)
+        # Before a new book has been met, nobody reads for it.
+        return any(is_fill(record) for record in log) or any(
+            self._unfilled(worker.host._held[partition]) for worker in self.workers if partition in worker.host._held
+        )
+
+    @staticmethod
+    def _unfilled(one: held.Held) -> bool:
+        edition = one.partition.membership.edition
+        return edition is not None and one._filled != edition.number and bool(gaps(edition, one.partition.log_time))
+
     def bury(self) -> None:
         """The end of the simulation."""
         self.calm = True
@@ -459,11 +512,13 @@ class World:
                 return False
             for number, one in holds.items():
                 behind = one.partition.position + 1 != self.topics[EVENTS, number].end
-                edition = one.partition.membership.edition
-                unfilled = (
-                    edition is not None and one._filled != edition.number and gaps(edition, one.partition.log_time)
-                )
-                if behind or unfilled or one.partition.membership.sweeping or one._left or one._lock.locked():
+                if (
+                    behind
+                    or self._unfilled(one)
+                    or one.partition.membership.sweeping
+                    or one._left
+                    or one._lock.locked()
+                ):
                     return False
         return True
 
@@ -487,6 +542,13 @@ def _die(reason: str, error: BaseException | None = None) -> NoReturn:
     raise Killed(reason)
 
 
+def _fenced(reason: str) -> NoReturn:
+    """The watchdog's ``die``: that it comes is the fault's doing."""
+    loop: Any = asyncio.get_running_loop()
+    loop.owner.world.crash(loop.owner, FENCED)
+    raise Killed(reason)
+
+
 class _NoCollector:
     @staticmethod
     def freeze() -> None:
@@ -502,9 +564,11 @@ def inside(world: World) -> Iterator[None]:
     knobs = world.knobs
     clock = _Time(world)
     changes: list[tuple[Any, str, Any]] = [
-        *((module, "time", clock) for module in (held, host, recovery, fills)),
+        *((module, "time", clock) for module in (held, host, recovery, fills, watchdog)),
         (host, "die", _die),
         (delivery, "die", _die),
+        (watchdog, "die", _fenced),
+        (watchdog, "_BEAT", BEAT),
         (host, "gc", _NoCollector),
         (host, "LAST_CHECKPOINT_SECONDS", knobs.last_checkpoint_seconds),
         (held, "SLICE", knobs.slice),
