@@ -1,14 +1,16 @@
-"""One attempt to deliver a parcel: a token first, then the platform's conversation, each request when its limit
-permits. What the answers say about rates is heeded at once, for all replicas.
+"""One attempt to deliver a parcel: a token first, then word to the ledger where it has to hear of the parcel, then the
+platform's conversation, each request when its limit permits. What the answers say about rates is heeded at once, for
+all replicas.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from connectors.changes import Change
 from connectors.conversation import converse
 from connectors.exchange import Request, Response
 from connectors.lanes import ERASE, Parcel
@@ -40,7 +42,7 @@ class _Permit:
 
 
 class Attempts:
-    """Of one destination."""
+    """Of one destination. `begin` is awaited before changes leave of which the ledger has to hear."""
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Attempts:
         limiter: Limiter,
         retry: RetryPolicy,
         metrics: DeliveryMetrics,
+        begin: Callable[[Sequence[Change]], Awaitable[None]],
     ) -> None:
         self._name = name
         self._connector = connector
@@ -57,6 +60,7 @@ class Attempts:
         self._limiter = limiter
         self._retry = retry
         self._metrics = metrics
+        self._tell = begin
         self._preparing = asyncio.Lock()
         # What a group's conversation begins with; learned from its first, which waits for its permits on the way.
         self._first: dict[str, str] = {}
@@ -74,6 +78,9 @@ class Attempts:
             failed = await self._prepare()
             if failed is not None:
                 return [failed] * items
+            if parcel.untold:
+                await self._tell(parcel.to_tell())
+                parcel.untold = frozenset()
             begin = self._connector.erase if parcel.group == ERASE else self._connector.deliver
             steps = begin(parcel.changes, time.time())
             first = True

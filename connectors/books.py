@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from connectors.changes import Change
@@ -15,13 +15,21 @@ from connectors.outbox import Outbox
 
 class Books:
     """`finish` is called for a change that was given up, once its dead letter is written: until then its customer
-    waits, else a crash could lose the letter behind something newer that was delivered.
+    waits, else a crash could lose the letter behind something newer that was delivered. `committed` is called with the
+    offsets of `segment-changes` that were, by partition.
     """
 
-    def __init__(self, outbox: Outbox, ledger: Ledger, finish: Callable[[Change, bool], None]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        ledger: Ledger,
+        finish: Callable[[Change, bool], None],
+        committed: Callable[[Mapping[int, int]], None],
+    ) -> None:
         self._outbox = outbox
         self._ledger = ledger
         self._finish = finish
+        self._committed = committed
         self._buried: list[Change] = []
         self._urgent = asyncio.Event()  # somebody waits for what is to be written
         self._writing = asyncio.Lock()
@@ -62,8 +70,10 @@ class Books:
             marks = intake.marks()
             await self._outbox.write()
             # Noted first: where the ledger says less than the commit, it has lost something.
-            if await self._ledger.note(intake.live(marks)):
+            offsets = intake.live(marks)
+            if await self._ledger.note(offsets):
                 await intake.commit(marks)
+                self._committed(offsets)
 
     async def close(self) -> None:
         """Abandon what is being written."""

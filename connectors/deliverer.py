@@ -8,7 +8,7 @@ the ledger does not know as delivered is sent again, with the same ids and bytes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from connectors.accounts import Accounts
@@ -29,6 +29,9 @@ from connectors.standing import Standing
 from connectors.states import Board
 from connectors.taking_in import Doorkeeper, Reading
 from connectors.valve import State
+
+CANCEL_SECONDS = 1.0
+"""After which a task that was cancelled, and has not ended, is cancelled again."""
 
 
 class Deliverer:
@@ -63,10 +66,13 @@ class Deliverer:
             options.requests_per_second,
             wake=self._pump,
             told=lambda limit, share: self._metrics.rate(self._name, limit, share),
+            waited=lambda limit, seconds: self._metrics.rate_wait(self._name, limit, seconds),
         )
         self._sender = Sender(options)
-        self._attempts = Attempts(self._name, connector, self._sender, self._limiter, retry, self._metrics)
-        self._books = Books(accounts.outbox, self._ledger, self._finish)
+        self._attempts = Attempts(
+            self._name, connector, self._sender, self._limiter, retry, self._metrics, self._ledger.begin
+        )
+        self._books = Books(accounts.outbox, self._ledger, self._finish, self._committed)
         self._endings = Endings(accounts, self._ledger, retry, self._finish, self._books.bury)
         self._lanes = self._new_lanes()
         self._open = False  # may parcels leave at all
@@ -92,7 +98,7 @@ class Deliverer:
             finally:
                 self._open = False
                 self._cancel_timer()
-                await _cancel(self._in_flight)
+                await cancel(self._in_flight)
                 await self._ledger.settle(0)
                 await self._books.close()
                 await self._limiter.close()
@@ -119,7 +125,7 @@ class Deliverer:
             for task in done:
                 task.result()
         finally:
-            await _cancel(tasks)
+            await cancel(tasks)
 
     # In.
 
@@ -276,6 +282,9 @@ class Deliverer:
         self._end_superseded()
         self._pump_soon()
 
+    def _committed(self, offsets: Mapping[int, int]) -> None:
+        self._lanes.committed(offsets)
+
     # Coming to rest.
 
     async def _come_to_rest(self, grace: float) -> None:
@@ -285,7 +294,7 @@ class Deliverer:
         until = self._loop.time() + grace
         if self._in_flight:
             await asyncio.wait(set(self._in_flight), timeout=grace)
-        await _cancel(self._in_flight)
+        await cancel(self._in_flight)
         await self._ledger.settle(max(0.0, until - self._loop.time()))
         await self._books.flush(self._intake)
         self._report()
@@ -334,8 +343,15 @@ def _is_failure(result: Result) -> bool:
     return result.status is None or result.status >= 500 or result.status in (408, 425)
 
 
-async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    tasks = list(tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel until all have ended: a library may lose a cancellation that comes together with what it waits for, and
+    its caller would go on as if nothing had been said.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # seen: what breaks the deliverer has been said by now

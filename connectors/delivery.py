@@ -1,4 +1,5 @@
-"""The deliverer process: one consumer group and one `Deliverer` per destination, so that none delays another.
+"""A process that delivers: one consumer group and one `Deliverer` for each of its destinations. `connectors.bulkheads`
+starts a process for each.
 
 await run(DeliverySettings(kafka={"bootstrap_servers": "localhost:9092"}), destinations, metrics)
 """
@@ -33,14 +34,12 @@ from connectors.rebuild import rebuild
 from connectors.secrets import SecretMissing
 from connectors.settings import DeliverySettings
 from connectors.states import Board
+from connectors.supervisor import RESTART_SECONDS
 from connectors.watchdog import Watchdog
 
-__all__ = ["DeliverySettings", "DestinationsUnusable", "connect", "deliver", "run"]
+__all__ = ["DeliverySettings", "DestinationsUnusable", "check", "connect", "deliver", "run"]
 
 logger = logging.getLogger(__name__)
-
-RESTART_SECONDS = (1.0, 60.0)
-"""A destination whose deliverer failed is started again after the first, doubled up to the second."""
 
 REDIS_SECONDS = 3.0
 """For a connection to Redis, and for each answer."""
@@ -77,11 +76,9 @@ async def run(
     Tunes the garbage collector of this process. Raises DestinationsUnusable, or a KafkaError if no broker can be
     reached at the start.
     """
-    # Destinations that are down hold tens of thousands of changes: a full collection over them stops everybody for 100
-    # to 350 ms. What a change leaves behind has no cycles.
-    gc.set_threshold(100_000, 50, 1_000)
     connectors = connect(destinations, environ, settings.user_agent)
-    await deliver(settings, destinations, connectors, metrics, stop or _stop_on_signals())
+    say_what_is_shared(settings)
+    await deliver(settings, destinations, connectors, metrics, stop or stop_on_signals())
 
 
 async def deliver(
@@ -92,6 +89,9 @@ async def deliver(
     stop: asyncio.Event,
 ) -> None:
     """`run` with the connectors given: one for each destination, by its name."""
+    # Destinations that are down hold tens of thousands of changes: a full collection over them stops everybody for 100
+    # to 350 ms. What a change leaves behind has no cycles.
+    gc.set_threshold(100_000, 50, 1_000)
     producer = AIOKafkaProducer(**settings.kafka, acks="all", compression_type="lz4")
     admin = AIOKafkaAdminClient(**settings.kafka)
     client = _redis(settings)
@@ -117,13 +117,28 @@ async def deliver(
             await client.aclose()
 
 
-def _redis(settings: DeliverySettings) -> redis.asyncio.Redis | None:
+async def check(settings: DeliverySettings) -> None:
+    """Raises DestinationsUnusable if topics are missing, or a KafkaError if no broker can be reached."""
+    admin = AIOKafkaAdminClient(**settings.kafka)
+    await admin.start()
+    try:
+        await _check_topics(settings, admin)
+    finally:
+        await admin.close()
+
+
+def say_what_is_shared(settings: DeliverySettings) -> None:
+    """Once per start: warn of what holds for one deliverer only."""
     if settings.redis_url is None:
         logger.warning(
-            "no Redis: what was delivered is read from %s at each start, and rates are kept to by this process alone; "
-            "run one replica",
+            "no Redis: what was delivered is read from %s at each start, and rates are kept to by this deliverer "
+            "alone; run one replica",
             settings.deliveries_topic,
         )
+
+
+def _redis(settings: DeliverySettings) -> redis.asyncio.Redis | None:
+    if settings.redis_url is None:
         return None
     return redis.asyncio.from_url(
         settings.redis_url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
@@ -145,7 +160,8 @@ async def _check_topics(settings: DeliverySettings, admin: AIOKafkaAdminClient) 
         )
 
 
-def _stop_on_signals() -> asyncio.Event:
+def stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -24,6 +24,12 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 
+BACKLOG, BACKLOG_SECONDS = 500, 0.1
+"""Where more changes than that are unfinished and the end of the log is reached, nothing is late for being read some
+tenth of a second later, all at once. A destination that is down would else ask the broker for every single change, and
+its work would be taken from those that are up.
+"""
+
 LOW_SHARE = 10
 """Of what may be unfinished, redeliveries have this part at most: they wait while anything live can leave."""
 
@@ -61,6 +67,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._adopted = -1  # the generation whose partitions were taken over
         self._held = False  # between assignment and revocation
         self._unsettled_since: float | None = None
+        self._patient = False  # nothing of what comes next could leave at once
+        self._at_end = False  # the last read left nothing behind where it found something
 
     async def start(self) -> None:
         self._consumer.subscribe([self._changes, self._redeliveries], listener=self)
@@ -144,11 +152,16 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         if self._held and self._adopted != self._generation:
             with contextlib.suppress(IllegalStateError):  # a partition was taken away meanwhile
                 await self._adopt()
+        if self._patient and self._at_end:
+            await asyncio.sleep(BACKLOG_SECONDS)
         generation = self._generation
         # Asked also while nothing is held: this is where the consumer's errors come out.
         records: Records = await self._consumer.getmany(timeout_ms=round(POLL_SECONDS * 1000), max_records=limit)
-        # What is thrown away here is read again: taking over goes back to the commits.
-        return records if self._adopted == generation == self._generation else None
+        if not self._adopted == generation == self._generation:
+            return None  # what is thrown away here is read again: taking over goes back to the commits
+        ends = self._consumer.highwater
+        self._at_end = all((ends(partition) or 0) <= batch[-1].offset + 1 for partition, batch in records.items())
+        return records
 
     def noted(self, partition: TopicPartition, offset: int) -> bool:
         """Note a record as read. False if it was finished before a restart: then that was all."""
@@ -163,6 +176,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
         `pending` is by topic and partition, `limit` is shared by all partitions.
         """
+        self._patient = sum(pending.values()) > BACKLOG
         if not self._progress:
             return
         share = max(100, 2 * limit // len(self._progress))  # half of the partitions are of `redeliveries`

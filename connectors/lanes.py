@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 
 from connectors.changes import ERASED, Change, instant_key
@@ -32,7 +32,7 @@ Waiting = dict[str | int, tuple[float, Change]]
 class Parcel:
     """Changes of different customers and one group that leave together. A retry has the same ids and bytes."""
 
-    __slots__ = ("attempts", "changes", "firm", "first_failed", "group", "renewed")
+    __slots__ = ("attempts", "changes", "firm", "first_failed", "group", "renewed", "untold")
 
     def __init__(
         self,
@@ -40,11 +40,14 @@ class Parcel:
         group: str = "",
         attempts: int = 0,
         first_failed: float | None = None,
+        untold: frozenset[str] = frozenset(),
     ) -> None:
         self.changes = changes
         self.group = group
         self.attempts = attempts
         self.first_failed = first_failed
+        self.untold = untold
+        """Customers of whose changes the ledger has to hear before they leave."""
         self.firm = False
         """Its time was set by the platform: not brought forward when the destination recovers."""
         self.renewed = False
@@ -52,7 +55,11 @@ class Parcel:
 
     def part(self, changes: tuple[Change, ...]) -> Parcel:
         """Some of its changes, with its past."""
-        return Parcel(changes, self.group, self.attempts, self.first_failed)
+        return Parcel(changes, self.group, self.attempts, self.first_failed, self.untold)
+
+    def to_tell(self) -> list[Change]:
+        """The changes that the ledger has to hear of before they leave."""
+        return [change for change in self.changes if change.customer_id in self.untold]
 
 
 class _Group:
@@ -79,13 +86,15 @@ class _Entry:
 
 
 class _Lane:
-    __slots__ = ("behind", "entry", "low", "out")
+    __slots__ = ("behind", "entry", "low", "newest", "out", "owed")
 
     def __init__(self) -> None:
         self.entry: _Entry | None = None
         self.out: Change | None = None  # on its way, or in a parcel that is sent again
         self.behind: Waiting | None = None
         self.low: Waiting | None = None
+        self.newest = 0  # sequence of the last live change that came
+        self.owed = 0  # sequence of the newest that took an older one's place, and has not left
 
 
 class Lanes:
@@ -111,6 +120,7 @@ class Lanes:
         self._due: dict[str, deque[Parcel]] = {}  # of those, whose time has come, by group
         self._tickets = count()
         self._superseded: list[Change] = []
+        self._given_up: dict[str, tuple[int, int]] = {}  # partition and offset of a customer's last, nothing sent since
         self.pending: Counter[tuple[str, int]] = Counter()
         """Unfinished changes by topic and partition."""
         self.total = 0
@@ -125,11 +135,17 @@ class Lanes:
         lane = self._lanes.get(change.customer_id)
         if lane is None:
             lane = self._lanes[change.customer_id] = _Lane()
+            lane.newest = change.sequence if change.origin == "live" else 0
             self._put_first(lane, change, now)
         elif change.action == ERASED:
             since = min((since for since, _ in self._drop_all(lane)), default=now)
+            lane.newest = lane.owed = 0  # numbers begin again
             self._stand(lane, change, since)
         elif change.origin == "live":
+            if change.sequence < lane.newest:  # written twice, by a worker that had been paused
+                self._end(change)
+                return
+            lane.newest = change.sequence
             self._drop_low(lane, lambda other: other.segment == change.segment and other.sequence <= change.sequence)
             since = self._drop_older(lane, change, now) if self._coalesce else now
             self._stand(lane, change, since)
@@ -194,17 +210,22 @@ class Lanes:
         since = now
         if lane.behind and (older := lane.behind.pop(change.segment, None)):
             since = older[0]
-            self._end(older[1])
+            self._replace(lane, older[1], change)
         entry = lane.entry
         if entry is not None and entry.change is not None and not entry.group.low:
             first = entry.change
             if first.segment == change.segment:
                 since = entry.since
                 self._take_out(entry)
-                self._end(first)
+                self._replace(lane, first, change)
                 if lane.behind:
                     self._advance(lane)
         return since
+
+    def _replace(self, lane: _Lane, change: Change, newer: Change) -> None:
+        """End a live change whose place a newer one took."""
+        lane.owed = max(lane.owed, newer.sequence)
+        self._end(change)
 
     def _drop_all(self, lane: _Lane) -> list[tuple[float, Change]]:
         """End everything that waits."""
@@ -304,8 +325,13 @@ class Lanes:
         gone = {change.customer_id for change in replaced}
         parcel.changes = tuple(change for change in parcel.changes if change.customer_id not in gone)
         for change in replaced:
-            self._end(change)
-            self._step(self._lanes[change.customer_id], change.customer_id)
+            lane = self._lanes[change.customer_id]
+            newer = (lane.behind or {}).get(change.segment) if self._coalesce and change.origin == "live" else None
+            if newer is None:  # by an erasure, of which the ledger hears in any case
+                self._end(change)
+            else:
+                self._replace(lane, change, newer[1])
+            self._step(lane, change.customer_id)
 
     def _fresh(self, now: float, may: Callable[[str], bool], low: bool) -> Parcel | None:
         ready = [group for group in self._groups.values() if group.low is low and self._is_ready(group, now)]
@@ -322,6 +348,7 @@ class Lanes:
     def _pack(self, group: _Group) -> Parcel:
         entries = group.entries
         changes: list[Change] = []
+        untold: set[str] = set()
         size = 0
         while entries and len(changes) < self._batch_size:
             entry = entries[0]
@@ -333,11 +360,27 @@ class Lanes:
                 changes.append(change)
                 entry.lane.entry, entry.lane.out = None, change
                 self._gone(group, change)
+                if self._is_owed(entry.lane, change):
+                    untold.add(change.customer_id)
             entries.popleft()
         while entries and entries[0].change is None:
             entries.popleft()
         group.leave_at = entries[0].since + self._batch_wait if entries else NEVER
-        return Parcel(tuple(changes), group.name)
+        return Parcel(tuple(changes), group.name, untold=frozenset(untold))
+
+    def _is_owed(self, lane: _Lane, change: Change) -> bool:
+        """Has the ledger to hear of a change before it leaves? Where something older of its customer has ended that no
+        mark remembers: a newer one took its place, or it was given up. Asked when it first leaves: what ends so while
+        it is on its way is newer.
+        """
+        if change.origin != "live":
+            return False
+        owed = change.action == ERASED or change.sequence <= lane.owed
+        if change.sequence >= lane.owed:
+            lane.owed = 0
+        if self._given_up and self._given_up.pop(change.customer_id, None) is not None:
+            owed = True
+        return owed
 
     def next_due(self, now: float) -> float:
         """When something more than now may leave by time alone; NEVER if that does not happen."""
@@ -369,9 +412,18 @@ class Lanes:
         self.pending[change.topic, change.partition] -= 1
         self.total -= 1
         lane = self._lanes[change.customer_id]
-        if sent and lane.behind and change.origin != "live":
-            lane.behind = self._without(lane.behind, lambda other: _is_older(other, change))
+        if change.origin != "live":
+            if sent and lane.behind and not _is_forgetting(lane):  # what is behind an erasure is numbered anew
+                lane.behind = self._without(lane.behind, lambda other: _is_older(other, change))
+        elif not sent:
+            self._given_up[change.customer_id] = change.partition, change.offset
         self._step(lane, change.customer_id)
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        """What was given up below these offsets, by partition, will not be read again."""
+        if self._given_up:
+            kept = self._given_up.items()
+            self._given_up = {name: place for name, place in kept if place[1] >= offsets.get(place[0], 0)}
 
     def _step(self, lane: _Lane, customer: str) -> None:
         lane.out = None
@@ -403,9 +455,14 @@ class Lanes:
         heapq.heapify(self._again)
 
 
+def _is_forgetting(lane: _Lane) -> bool:
+    """Does an erasure wait for what is on its way?"""
+    return lane.behind is not None and _ERASURE in lane.behind
+
+
 def _live(lane: _Lane) -> Iterable[Change]:
-    """Everything of a lane that is live, in order."""
-    if lane.out is not None and lane.out.origin == "live":
+    """Everything of a lane that is live, in order; an erasure ends what it follows."""
+    if lane.out is not None and lane.out.origin == "live" and not _is_forgetting(lane):
         yield lane.out
     if lane.entry is not None and lane.entry.change is not None and not lane.entry.group.low:
         yield lane.entry.change
@@ -414,8 +471,8 @@ def _live(lane: _Lane) -> Iterable[Change]:
 
 
 def _redelivered(lane: _Lane) -> Iterable[Change]:
-    """Everything of a lane that is sent again."""
-    if lane.out is not None and lane.out.origin != "live":
+    """Everything of a lane that is sent again, and that no erasure follows."""
+    if lane.out is not None and lane.out.origin != "live" and not _is_forgetting(lane):
         yield lane.out
     if lane.entry is not None and lane.entry.change is not None and lane.entry.group.low:
         yield lane.entry.change

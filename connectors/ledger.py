@@ -3,13 +3,27 @@
 Changes are looked up when they are taken in, a whole fetch at once, and marked when they were delivered, before the
 customer's next change may leave. Marks are written in groups: what is delivered while one group is on its way is the
 next one. Where the store does not answer, the destination waits.
+
+Of some changes the ledger hears before they leave, too: they are *begun*. Else a process that is killed before the
+answer comes leaves nothing that says why an older change, which ended without being delivered, is not to be sent: it
+is read again, and goes back over what the platform has. That needs, of live changes:
+
+- one that took an older one's place where changes coalesce, and those of its customer that leave before it: between
+  them they stand for what was made needless;
+- the next one of a customer after one that was given up: a dead letter is no mark;
+- an erasure, which ends everything that waits.
+
+Nothing is lost by it. When a change is begun, everything of its customer before it in the log has ended: delivered and
+marked, given up and its dead letter written, or made needless by one that stands at or behind the begun one in the log.
+That one, and the begun one, are committed only once they ended; till then whoever reads again sends them, for neither
+is older than what was begun, nor marked. This holds whoever began it, so also for an owner who has lost the partition.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeVar
@@ -24,6 +38,8 @@ T = TypeVar("T")
 
 RETRY_SECONDS = (0.1, 5.0)
 """Between attempts to reach the store: from the first, doubled up to the second."""
+LIVE = "\x01"
+"""Where a store keeps the newest live change, beside the segments: no segment's name."""
 PATIENCE_SECONDS = 1.0
 """A store that does not answer for so long counts as unavailable: what is shorter nobody needs to hear of."""
 
@@ -34,23 +50,25 @@ class Erasure:
 
     offset: int
     at: str
+    begun: bool = False
+    """It may have arrived; nobody heard that it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was delivered of one customer and segment."""
+    """What is known of one customer and segment: the newest that was delivered, the last erasure."""
 
     sequence: int = 0
     erasure: Erasure | None = None
     live: int = 0
-    """The newest of the customer's live changes that was delivered, of whatever segment."""
+    """The newest of the customer's live changes that was delivered or begun, of whatever segment."""
 
 
 NOTHING = Known()
 
 
 class Mark(NamedTuple):
-    """Something that was delivered; an erasure ends whatever was known of the customer."""
+    """Something that was delivered or begun; an erasure ends whatever was known of the customer."""
 
     partition: int
     customer_id: str
@@ -93,7 +111,7 @@ class Store(Protocol):
 class Verdict(StrEnum):
     SEND = "send"
     SUPERSEDED = "superseded"
-    """Something newer was delivered, or the customer forgotten."""
+    """Something newer was delivered or begun, or the customer forgotten."""
     DELIVERED = "delivered"
     """This very change was."""
 
@@ -101,25 +119,39 @@ class Verdict(StrEnum):
 def verdict(change: Change, known: Known) -> Verdict:
     """Whether a change is still to be sent. Of what was asked for again, only what is older is not.
 
-    Live changes of a customer end in order. So one that is older than the newest that was delivered had ended,
-    whatever its segment: if nothing of its own segment is known, a newer one took its place, and comes later.
+    Live changes of a customer end in order. So one that is older than the newest that was delivered or begun had
+    ended, whatever its segment: if nothing of its own segment is known, a newer one took its place, and comes later.
     """
     live = change.origin == "live"
     erasure = known.erasure
     if change.action == ERASED:
-        return Verdict.SEND if erasure is None or erasure.offset < change.offset else Verdict.DELIVERED
+        if erasure is None or erasure.offset < change.offset:
+            return Verdict.SEND
+        if not erasure.begun:
+            return Verdict.DELIVERED
+        # Begun, it is sent again, unless something followed: then it was given up, or is older than what was begun.
+        return Verdict.SEND if erasure.offset == change.offset and not known.live else Verdict.SUPERSEDED
     if erasure is not None:
         before = change.offset < erasure.offset if live else instant_key(change.at) <= instant_key(erasure.at)
         if before:
             return Verdict.SUPERSEDED
-    if change.sequence < known.sequence or (live and change.sequence < known.live):
+    if change.sequence < known.sequence:
         return Verdict.SUPERSEDED
-    return Verdict.DELIVERED if live and change.sequence == known.sequence else Verdict.SEND
+    if live and change.sequence == known.sequence:
+        return Verdict.DELIVERED
+    return Verdict.SUPERSEDED if live and change.sequence < known.live else Verdict.SEND
 
 
 def mark_of(change: Change) -> Mark:
     erasure = Erasure(change.offset, change.at) if change.action == ERASED else None
     return Mark(change.partition, change.customer_id, change.segment, change.sequence, erasure, change.origin == "live")
+
+
+def begun_of(change: Change) -> Mark:
+    """The mark of a live change that is about to leave."""
+    if change.action == ERASED:
+        return Mark(change.partition, change.customer_id, "", 0, Erasure(change.offset, change.at, begun=True))
+    return Mark(change.partition, change.customer_id, LIVE, change.sequence, live=False)
 
 
 Rebuild = Callable[[Mapping[int, int], Mapping[int, int]], Awaitable[None]]
@@ -137,9 +169,10 @@ class Ledger:
         self._committed: Mapping[int, int] = {}
         self._ends: Mapping[int, int] = {}
         self._waiting: list[tuple[Mark, Callable[[], None]]] = []
+        self._group: list[tuple[Mark, Callable[[], None]]] = []  # on its way
         self._marking: asyncio.Task[None] | None = None
         self._looking = 0
-        self._meanwhile: dict[tuple[str, str], Mark] = {}  # marked while somebody was looking
+        self._meanwhile: list[Mark] = []  # while somebody is looking: what the answer may not know of
 
     async def adopt(self, committed: Mapping[int, int], ends: Mapping[int, int]) -> None:
         """Take over partitions; what is not known of them is read from `deliveries`."""
@@ -156,14 +189,17 @@ class Ledger:
 
     async def verdicts(self, changes: Sequence[Change]) -> list[Verdict]:
         """Whether each is still to be sent."""
+        if not self._looking:
+            self._meanwhile = [marked for marked, _ in (*self._group, *self._waiting)]
         self._looking += 1
         try:
             known = await self._insist(lambda: self._look(changes))
-            return [verdict(change, self._newest(change, each)) for change, each in zip(changes, known, strict=True)]
+            overlay = _overlay(self._meanwhile, {change.customer_id for change in changes})
+            return [
+                verdict(change, _newest(change, each, overlay)) for change, each in zip(changes, known, strict=True)
+            ]
         finally:
             self._looking -= 1
-            if not self._looking:
-                self._meanwhile.clear()
 
     async def _look(self, changes: Sequence[Change]) -> Sequence[Known]:
         while True:
@@ -173,19 +209,29 @@ class Ledger:
                 logger.warning("the ledger of %s is gone and is read from deliveries again", lost)
                 await self._adopt()
 
-    def _newest(self, change: Change, known: Known) -> Known:
-        if not self._meanwhile:
-            return known
-        marked = self._meanwhile.get((change.customer_id, change.segment))
-        erased = self._meanwhile.get((change.customer_id, ""))
-        sequence = known.sequence if marked is None else max(known.sequence, marked.sequence)
-        return Known(sequence, known.erasure if erased is None else erased.erasure, known.live)
-
     def mark(self, change: Change, done: Callable[[], None]) -> None:
         """A change was delivered; `done` is called once that is remembered."""
-        marked = mark_of(change)
+        self._remember(mark_of(change), done)
+
+    async def begin(self, changes: Sequence[Change]) -> None:
+        """Remember that live changes are about to leave. Returns once that is written; they wait as long."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        left = len(changes)
+
+        def one() -> None:
+            nonlocal left
+            left -= 1
+            if not left and not written.done():
+                written.set_result(None)
+
+        for change in changes:
+            self._remember(begun_of(change), one)
+        if changes:
+            await written
+
+    def _remember(self, marked: Mark, done: Callable[[], None]) -> None:
         if self._looking:
-            self._meanwhile[change.customer_id, change.segment] = marked
+            self._meanwhile.append(marked)
         self._waiting.append((marked, done))
         if self._marking is None:
             self._marking = asyncio.get_running_loop().create_task(self._keep_marking(), name="ledger")
@@ -193,13 +239,15 @@ class Ledger:
     async def _keep_marking(self) -> None:
         try:
             while self._waiting:
-                group, self._waiting = self._waiting, []
-                marks = [marked for marked, _ in group]
+                self._group, self._waiting = self._waiting, []
+                marks = [marked for marked, _ in self._group]
                 await self._insist(lambda: self._store.mark(marks))  # noqa: B023 - awaited before the next round
+                group, self._group = self._group, []
                 for _, done in group:
                     done()
         finally:
             self._marking = None
+            self._group = []
 
     async def settle(self, seconds: float) -> None:
         """Wait for the marks on their way, so long at most; then forget them: those changes will be sent again."""
@@ -241,3 +289,33 @@ class Ledger:
         if self.available is not available:
             self.available = available
             self._changed()
+
+
+_Overlay = Mapping[str, Mapping[str, Mark]]
+"""Marks by customer and segment, `LIVE` among them; under the empty name an erasure, which ended what was before."""
+
+
+def _overlay(marks: Iterable[Mark], customers: Collection[str]) -> _Overlay:
+    overlay: dict[str, dict[str, Mark]] = {}
+    for marked in marks:
+        if marked.customer_id not in customers:
+            continue
+        if marked.erasure is not None:
+            overlay[marked.customer_id] = {"": marked}
+            continue
+        of = overlay.setdefault(marked.customer_id, {})
+        for name in (marked.segment, LIVE) if marked.live else (marked.segment,):
+            if name not in of or of[name].sequence < marked.sequence:
+                of[name] = marked
+    return overlay
+
+
+def _newest(change: Change, known: Known, overlay: _Overlay) -> Known:
+    """What is known, and what was marked since."""
+    marked = overlay.get(change.customer_id)
+    if marked is None:
+        return known
+    if "" in marked:
+        known = Known(erasure=marked[""].erasure)
+    sequence, live = (marked[name].sequence if name in marked else 0 for name in (change.segment, LIVE))
+    return Known(max(known.sequence, sequence), known.erasure, max(known.live, live))

@@ -1,10 +1,10 @@
 """Where the ledger is kept: in this process, or in Redis.
 
 In Redis there is a hash per destination and customer, segment → sequence, that expires long after `segment-changes` has
-forgotten the changes; under the empty name stands the last erasure, and under a name that no segment has the newest
-live change. Beside them, per destination, a hash says up to where each partition is covered (the last commit, noted
-before it is made). Where that says less than what was noted or committed, or nothing, Redis has lost something, and
-`deliveries` is read again.
+forgotten the changes; under the empty name stands the last erasure, and under `LIVE` the newest live change. Beside
+them, per destination, a hash says up to where each partition is covered (the last commit, noted before it is made).
+Where that says less than what was noted or committed, or nothing, Redis has lost something, and `deliveries` is read
+again: what was begun it does not say.
 """
 
 from __future__ import annotations
@@ -17,14 +17,10 @@ import msgspec
 import redis.asyncio
 
 from connectors.changes import Change
-from connectors.ledger import NOTHING, Erasure, Known, LedgerLost, Mark
+from connectors.ledger import LIVE, NOTHING, Erasure, Known, LedgerLost, Mark
 
 GROUP = 1_000
 """Customers per call: so that no script keeps Redis busy for more than some milliseconds."""
-
-
-LIVE = "\x01"
-"""No segment's name."""
 
 
 @dataclass
@@ -36,7 +32,9 @@ class _Partition:
 
 
 class MemoryStore:
-    """For one replica. Outlives the deliverer that uses it, so that only what is new is read again."""
+    """For one replica. Outlives the deliverer that uses it, so that only what is new is read again. A new process
+    knows from `deliveries` what was delivered, and not what was begun.
+    """
 
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
@@ -69,7 +67,7 @@ class MemoryStore:
                 continue
             if each.erasure is not None:
                 known = held.erasures.get(each.customer_id)
-                if known is None or known.offset < each.erasure.offset:
+                if known is None or _is_newer(each.erasure, known):
                     held.erasures[each.customer_id] = each.erasure
                     held.customers.pop(each.customer_id, None)
                 continue
@@ -80,6 +78,11 @@ class MemoryStore:
 
     async def note(self, committed: Mapping[int, int]) -> None:
         pass  # a process that forgets is a process that reads `deliveries`
+
+
+def _is_newer(erasure: Erasure, known: Erasure) -> bool:
+    """A later one, or the end of what was begun: a redelivery may have left in between."""
+    return erasure.offset > known.offset or (erasure.offset == known.offset and known.begun and not erasure.begun)
 
 
 _LOOK = """
@@ -108,7 +111,9 @@ for _, each in ipairs(cmsgpack.unpack(ARGV[1])) do
   end
   if segment == '' then
     local known = redis.call('HGET', key, '')
-    if not known or tonumber(string.match(known, '^%S+')) < sequence then
+    local offset = known and tonumber(string.match(known, '^%S+'))
+    local done = known and string.find(known, ' begun$') and not string.find(each[4], ' begun$')
+    if not known or offset < sequence or (offset == sequence and done) then
       redis.call('DEL', key)
       redis.call('HSET', key, '', string.format('%d %s', sequence, each[4]))
     end
@@ -210,12 +215,13 @@ class RedisStore:
 
 def _entry(marked: Mark) -> tuple[str, str, int, str, bool]:
     if marked.erasure is not None:
-        return marked.customer_id, "", marked.erasure.offset, marked.erasure.at, False
+        text = f"{marked.erasure.at} begun" if marked.erasure.begun else marked.erasure.at
+        return marked.customer_id, "", marked.erasure.offset, text, False
     return marked.customer_id, marked.segment, marked.sequence, "", marked.live
 
 
 def _erasure(text: str | bytes) -> Erasure | None:
     if not text:
         return None
-    offset, _, at = (text.decode() if isinstance(text, bytes) else text).partition(" ")
-    return Erasure(int(offset), at)
+    offset, at, *begun = (text.decode() if isinstance(text, bytes) else text).split(" ")
+    return Erasure(int(offset), at, bool(begun))

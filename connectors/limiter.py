@@ -25,7 +25,18 @@ WHOLE_ACCOUNT = "*"
 
 
 class _Gate:
-    __slots__ = ("expires", "fetching", "leave_until", "limits", "name", "permits", "validity", "waiting", "want")
+    __slots__ = (
+        "closed",
+        "expires",
+        "fetching",
+        "leave_until",
+        "limits",
+        "name",
+        "permits",
+        "validity",
+        "waiting",
+        "want",
+    )
 
     def __init__(self, name: str, limits: Limits) -> None:
         self.name, self.limits = name, limits
@@ -34,13 +45,19 @@ class _Gate:
         self.permits = 0
         self.expires = 0.0
         self.leave_until = 0.0
+        self.closed = 0
+        """How often the platform asked for a pause."""
         self.want = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
         self.fetching: asyncio.Task[None] | None = None
 
 
 class Limiter:
-    """For one destination; within one event loop. `wake` is called when `ready` may say yes again."""
+    """For one destination; within one event loop. `wake` is called when `ready` may say yes again.
+
+    `waited` is told the seconds in which requests were ready to leave and a limit did not permit any; however many they
+    are, the time counts once.
+    """
 
     def __init__(
         self,
@@ -51,6 +68,7 @@ class Limiter:
         *,
         wake: Callable[[], None],
         told: Callable[[str, float], None] = lambda _name, _share: None,
+        waited: Callable[[str, float], None] = lambda _name, _seconds: None,
         lost: Callable[[str], None] = lambda _error: None,
     ) -> None:
         self._rates = rates
@@ -59,6 +77,7 @@ class Limiter:
         self._whole = [] if requests_per_second is None else [_per_second(requests_per_second)]
         self._wake = wake
         self._told = told
+        self._waited = waited
         self._lost = lost
         self._gates: dict[str, _Gate] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -136,6 +155,7 @@ class Limiter:
 
     def _close(self, gate: _Gate) -> None:
         gate.leave_until, gate.permits = 0.0, 0
+        gate.closed += 1
 
     def _tell(self, telling: Coroutine[object, object, None], name: str) -> None:
         async def tell() -> None:
@@ -160,13 +180,19 @@ class Limiter:
                 if self._tasks:
                     await asyncio.wait(set(self._tasks))
                 want, gate.want = gate.want, 0
+                closed = gate.closed
                 grant = await self._ask(gate, want + len(gate.waiting))
+                if gate.closed != closed:  # granted before the platform asked for a pause: no longer true
+                    gate.want = max(gate.want, want)
+                    continue
                 rest = self._hand_out(gate, grant)
                 if not grant.limited or rest:
                     self._wake()
                 elif gate.waiting or want:
                     gate.want = max(gate.want, want)
+                    began = _now()
                     await asyncio.sleep(min(max(grant.wait, 0.001), LONGEST_WAIT))
+                    self._waited(gate.name, _now() - began)
         finally:
             gate.fetching = None
 

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import Field
 
 from connectors.changes import Change
 from connectors.options import ProfileField, Strict
+
+NameT = TypeVar("NameT", bound=str)
+"""What a platform takes as a name: text within its bounds."""
+
+
+class Events(Strict, Generic[NameT]):
+    """Events that a change is also sent as, besides the state; false where there is none."""
+
+    entered: NameT | None = None
+    exited: NameT | None = None
+
+    def __bool__(self) -> bool:
+        return self.entered is not None or self.exited is not None
+
+    def of(self, change: Change) -> NameT | None:
+        """The event that a change is. What is sent anew because all is sent anew did not happen anew."""
+        if change.origin == "resync":
+            return None
+        return self.entered if change.entered else self.exited
 
 
 class Identity(Strict):

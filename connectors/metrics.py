@@ -47,6 +47,9 @@ class DeliveryMetrics(Protocol):
     def rate(self, destination: str, limit: str, share: float) -> None:
         """Set which share of the published rate is in use, in (0, 1]: less after a throttling."""
 
+    def rate_wait(self, destination: str, limit: str, seconds: float) -> None:
+        """Count the time in which changes were ready to leave and `limit` did not permit a request."""
+
 
 class NoMetrics:
     """Metrics for a process that shows none."""
@@ -60,3 +63,4 @@ class NoMetrics:
     def redeliveries(self, destination: str, count: int) -> None: ...
     def throttled(self, destination: str, limit: str) -> None: ...
     def rate(self, destination: str, limit: str, share: float) -> None: ...
+    def rate_wait(self, destination: str, limit: str, seconds: float) -> None: ...

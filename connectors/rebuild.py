@@ -76,11 +76,12 @@ def mark_of(value: bytes | None, destination: str, partition: int) -> Mark | Non
     if receipt.status == "delivered":
         live = receipt.origin == "live"
         return Mark(partition, receipt.customer_id, receipt.segment, receipt.sequence, live=live)
-    if receipt.status == "erased":
-        # When its record was written: hardly later than the instant that it bears.
+    if receipt.segment == "" and receipt.status in ("erased", "dead_lettered"):
+        # The customer's numbers begin again behind an erasure, whether or not the platform would have it. Its
+        # record was written hardly later than the instant that it bears.
         at = datetime.fromtimestamp(receipt.at.timestamp() - receipt.latency_ms / 1000, UTC)
         text = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-        return Mark(
-            partition, receipt.customer_id, "", 0, Erasure(-1 if receipt.offset is None else receipt.offset, text)
-        )
+        offset = -1 if receipt.offset is None else receipt.offset
+        erasure = Erasure(offset, text, begun=receipt.status == "dead_lettered")
+        return Mark(partition, receipt.customer_id, "", 0, erasure)
     return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer
 
+from schemas.facts import FACT_HEADER
 from schemas.instants import format_iso, from_datetime, parse_instant, to_datetime
 
 
@@ -106,6 +108,11 @@ class SegmentChange(BaseModel):
 
 #: Value of the header ``fact`` of an erasure's record.
 ERASURE = "erasure"
+
+
+def is_change(headers: Iterable[tuple[str, bytes]]) -> bool:
+    """Whether a record of ``segment-changes`` with these headers is a segment change: all others have ``fact``."""
+    return not any(name == FACT_HEADER for name, _ in headers)
 
 
 class Erasure(BaseModel):

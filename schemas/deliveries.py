@@ -43,7 +43,10 @@ class Receipt(BaseModel):
 
 
 class Redelivery(BaseModel):
-    """A change that one destination is to be sent again, behind what is live (topic ``redeliveries``)."""
+    """A change that one destination is to be sent again, behind what is live (topic ``redeliveries``).
+
+    Never an erasure: what is live may be of a customer who has come back since, whom it would delete.
+    """
 
     model_config = ConfigDict(frozen=True)
 

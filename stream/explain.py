@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from schemas import topics
+from schemas.changes import is_change
 from stream.core.changes import Change
 from stream.core.customer import Customer
 from stream.core.explanation import CustomerExplained, explained
@@ -97,6 +98,8 @@ async def _changes(
     async for records in reading.backwards(topic, number):
         for record in reversed(records):
             if record.key == key:
+                if not is_change(record.headers):
+                    return found[::-1]  # forgotten: what came before is not of who they are now
                 change = msgspec.json.decode(record.value)
                 found.append(change)
                 missing.discard(change["segment"])

@@ -120,6 +120,12 @@ DELIVERER: tuple[Metric, ...] = (
         ("destination", "limit"),
     ),
     Metric(
+        "rate_limit_wait_seconds",
+        "counter",
+        "Time in which changes were ready to leave and a rate limit, or the pause that a platform asked for, held all.",
+        ("destination", "limit"),
+    ),
+    Metric(
         "rate_limited",
         "counter",
         "Answers by which the platform said too fast: 429, or its own words for it.",
@@ -281,6 +287,9 @@ class PrometheusDeliveryMetrics:
 
     def rate(self, destination: str, limit: str, share: float) -> None:
         self._set.gauge("rate_limit_share").labels(destination, limit).set(share)
+
+    def rate_wait(self, destination: str, limit: str, seconds: float) -> None:
+        self._set.counter("rate_limit_wait_seconds").labels(destination, limit).inc(seconds)
 
     def throttled(self, destination: str, limit: str) -> None:
         self._set.counter("rate_limited").labels(destination, limit).inc()

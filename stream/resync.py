@@ -16,7 +16,7 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from schemas import topics
-from schemas.facts import FACT_HEADER
+from schemas.changes import is_change
 from stream.core.changes import Change, change_id, profile_of
 from stream.core.customer import Customer
 from stream.core.membership import Edition
@@ -95,7 +95,7 @@ async def _partition(
     left: Exits = {}
     async for records in _all(reading, topics.name(topics.SEGMENT_CHANGES, settings.topic_prefix), number):
         for record in records:
-            if not _is_fact(record):
+            if is_change(record.headers):
                 note(left, record.value, wants)
         read += len(records)
         looked(number, read)
@@ -117,11 +117,6 @@ def note(left: Exits, value: bytes, wants: Wants) -> None:
         left[place] = parse_iso(change.at)
     else:
         left.pop(place, None)
-
-
-def _is_fact(record: ConsumerRecord) -> bool:
-    """An erasure: the state does not know its customer any more."""
-    return any(name == FACT_HEADER for name, _ in record.headers)
 
 
 def said(partition: Partition, left: Exits, wants: Wants) -> PartitionState:

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord
 
+from schemas.changes import is_change
 from schemas.facts import FACT_HEADER
 from stream.core.routing import partition_of
 from stream.core.state import CHECKPOINT, Checkpoint
@@ -99,8 +100,8 @@ class Installation:
         return found
 
     async def changes(self) -> list[bytes]:
-        """The values on ``segment-changes``."""
-        return [record.value for record in await self.read("segment-changes")]
+        """The changes on ``segment-changes``."""
+        return [record.value for record in await self.read("segment-changes") if is_change(record.headers)]
 
     async def checkpoints(self) -> dict[int, Checkpoint]:
         """The newest checkpoint of each partition."""

@@ -43,7 +43,7 @@ from connectors.answers import judge
 from connectors.batches import blamed, identified, named, suspected, unreadable
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
-from connectors.mapping import Identity, check_identity, fields_of, identity_of
+from connectors.mapping import Events, Identity, check_identity, fields_of, identity_of
 from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
@@ -66,24 +66,19 @@ _Name = Annotated[str, Field(min_length=1, max_length=255)]
 _RESERVED = frozenset({"external_id", "user_alias", "braze_id", "_update_existing_only", "push_token_import"})
 
 
-class Events(Strict):
-    """Custom events that a change is also recorded as. A repeated request records them twice."""
-
-    entered: _Name | None = None
-    exited: _Name | None = None
-
-
 class Target(Strict):
     """What a segment is at Braze; at least one of these."""
 
     attribute: _Name | None = Field(None, description="A boolean custom attribute.")
     array: _Name | None = Field(None, description="An array custom attribute that the segment is an element of.")
     value: _Name | None = Field(None, description="The element; the segment's name if not given.")
-    events: Events = Field(Events(), description="Custom events besides, by action.")
+    events: Events[_Name] = Field(
+        Events[_Name](), description="Custom events besides, by action. A repeated request records them twice."
+    )
 
     @model_validator(mode="after")
     def _is_something(self) -> Target:
-        if self.attribute is None and self.array is None and self.events == Events():
+        if self.attribute is None and self.array is None and not self.events:
             raise ValueError("give `attribute`, `array` or `events`")
         if self.value is not None and self.array is None:
             raise ValueError("`value` is an element of an `array`")
@@ -98,7 +93,6 @@ class Config(Hosted):
     platform: Literal["braze"] = "braze"
     api_key: SecretReference = Field(description="A REST API key with `users.track` (and `users.delete`).")
     instance: str = Field("US-01", description="The instance's name, like US-01 or EU-02.")
-    base_url: str | None = Field(None, description="Another REST endpoint than the instance's.")
     identity: Identity = Field(Identity(), description="By `external_id`, or by `email` where that is given.")
     segments: Annotated[Mapping[SegmentName, Target], Field(min_length=1)] = Field(
         description="What each segment is there."
@@ -203,7 +197,7 @@ class Braze(Connector):
         if target is not None and target.attribute is not None:
             found[target.attribute] = change.entered
         objects = {"attributes": {**user, **found}} if found else {}
-        name = _event_of(target, change)
+        name = target.events.of(change) if target is not None else None
         if name is not None:
             properties = {"segment": change.segment, "change_id": change.id}
             objects["events"] = {**user, "name": name, "time": change.at, "properties": properties}
@@ -248,16 +242,9 @@ class _Body:
         return self._about.get((array, place)) if isinstance(array, str) and isinstance(place, int) else None
 
 
-def _event_of(target: Target | None, change: Change) -> str | None:
-    """The event that a change is. What is sent anew because all is sent anew did not happen anew."""
-    if target is None or change.origin == "resync":
-        return None
-    return target.events.entered if change.entered else target.events.exited
-
-
 def _width(target: Target) -> int:
     """The objects that a change of the segment may take."""
-    return ((target.attribute or target.array) is not None) + (target.events != Events())
+    return ((target.attribute or target.array) is not None) + bool(target.events)
 
 
 def _read(body: _Body, count: int, request: Request, answer: Answer, now: float) -> list[Result]:

@@ -46,7 +46,7 @@ from connectors.answers import judge, result
 from connectors.batches import blamed, identified, named, suspected, unreadable, worst
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
-from connectors.mapping import Identity, check_identity, fields_of, identity_of
+from connectors.mapping import Events, Identity, check_identity, fields_of, identity_of
 from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
@@ -63,23 +63,16 @@ _Name = Annotated[str, Field(min_length=1, max_length=150)]
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-class Events(Strict):
-    """Events that a change is also sent as."""
-
-    entered: _Name | None = None
-    exited: _Name | None = None
-
-
 class Target(Strict):
     """What a segment is at Customer.io; at least one of these."""
 
     segment: int | None = Field(None, ge=1, le=2_147_483_647, description="The id of a manual segment.")
     attribute: _Name | None = Field(None, description="A boolean attribute of people.")
-    events: Events = Field(Events(), description="Events besides, by action.")
+    events: Events[_Name] = Field(Events[_Name](), description="Events besides, by action.")
 
     @model_validator(mode="after")
     def _is_something(self) -> Target:
-        if self.segment is None and self.attribute is None and self.events == Events():
+        if self.segment is None and self.attribute is None and not self.events:
             raise ValueError("give `segment`, `attribute` or `events`")
         return self
 
@@ -91,7 +84,6 @@ class Config(Hosted):
     site_id: SecretReference = Field(description="The Track API's site id.")
     api_key: SecretReference = Field(description="The Track API's key.")
     region: Literal["us", "eu"] = Field("us", description="Where the account is.")
-    base_url: str | None = Field(None, description="Another host than the region's.")
     identity: Identity = Field(Identity(), description="By `external_id` (a person's `id`), or by `email` if given.")
     segments: Annotated[Mapping[SegmentName, Target], Field(min_length=1)] = Field(
         description="What each segment is there."
@@ -195,7 +187,7 @@ class CustomerIO(Connector):
         found: list[dict[str, Any]] = []
         if attributes:
             found.append({**self._person(item), "action": "identify", "attributes": attributes})
-        name = _event_of(target, change)
+        name = target.events.of(change) if target is not None else None
         if name is not None:
             event = {
                 "action": "event",
@@ -260,13 +252,6 @@ def event_id(change: Change) -> str:
 
 def _at(change: Change) -> datetime:
     return datetime.fromisoformat(change.at)
-
-
-def _event_of(target: Target | None, change: Change) -> str | None:
-    """The event that a change is. What is sent anew because all is sent anew did not happen anew."""
-    if target is None or change.origin == "resync":
-        return None
-    return target.events.entered if change.entered else target.events.exited
 
 
 def _read_segment(count: int, request: Request, answer: Answer, now: float) -> Result:

@@ -53,7 +53,6 @@ from connectors.rates import Window
 from connectors.remembered import Remembered
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.secrets import SecretReference, fingerprint
-from connectors.urls import check_base_url
 
 MAX_CONTACTS = 100
 WAITS = MappingProxyType({"DAILY": 3600.0, "SECONDLY": 1.0})
@@ -104,7 +103,6 @@ class Config(Hosted):
     fields: Mapping[ProfileField, PropertyName] = Field({}, description="Our profile field: their contact property.")
     api_version: str = Field("v3", pattern=r"^(v3|\d{4}-\d{2})$", description="`v3`, or a dated version (`2026-03`).")
     requests_per_10_seconds: int = Field(100, ge=1, le=250, description="The app's burst limit.")
-    base_url: str = Field("https://api.hubapi.com", description="Another host, for a gateway.")
     batch_size: int = Field(MAX_CONTACTS, ge=1, le=MAX_CONTACTS, description="Contacts per request, at most.")
 
     @model_validator(mode="after")
@@ -119,7 +117,7 @@ class Config(Hosted):
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> HubSpot:
     """Raises SecretMissing."""
     token = config.access_token.read(environ).get_secret_value()
-    base = check_base_url(config.base_url, allow_http=config.allow_http)
+    base = config.base("https://api.hubapi.com")
     headers = {"authorization": f"Bearer {token}", "accept": "application/json", "user-agent": user_agent}
     return HubSpot(
         config,

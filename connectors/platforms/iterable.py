@@ -47,7 +47,7 @@ from connectors.answers import judge, result
 from connectors.batches import identified, in_turns, named, suspected, unreadable, worst
 from connectors.changes import Change
 from connectors.exchange import Answer, Request, Response, Steps, origin
-from connectors.mapping import Identity, check_identity, fields_of, identity_of
+from connectors.mapping import Events, Identity, check_identity, fields_of, identity_of
 from connectors.options import Hosted, ProfileField, SegmentName, Strict
 from connectors.platforms import Connector
 from connectors.rates import Window
@@ -70,23 +70,16 @@ _LIST = re.compile(r"\blist\b.*(not found|does not exist|invalid|unknown)|\b(inv
 """How a 400 speaks of the list and not of its users [U]."""
 
 
-class Events(Strict):
-    """Custom events that a change is also sent as."""
-
-    entered: _Name | None = None
-    exited: _Name | None = None
-
-
 class Target(Strict):
     """What a segment is at Iterable; at least one of these."""
 
     list: int | None = Field(None, ge=1, description="The id of a static list.")
     field: _Name | None = Field(None, description="A boolean field of the user's profile.")
-    events: Events = Field(Events(), description="Custom events besides, by action.")
+    events: Events[_Name] = Field(Events[_Name](), description="Custom events besides, by action.")
 
     @model_validator(mode="after")
     def _is_something(self) -> Target:
-        if self.list is None and self.field is None and self.events == Events():
+        if self.list is None and self.field is None and not self.events:
             raise ValueError("give `list`, `field` or `events`")
         return self
 
@@ -97,7 +90,6 @@ class Config(Hosted):
     platform: Literal["iterable"] = "iterable"
     api_key: SecretReference = Field(description="A server-side API key.")
     region: Literal["us", "eu"] = Field("us", description="Where the project is.")
-    base_url: str | None = Field(None, description="Another host than the region's.")
     identity: Identity = Field(Identity(), description="By `external_id` (`userId`), or by `email` if given.")
     segments: Annotated[Mapping[SegmentName, Target], Field(min_length=1)] = Field(
         description="What each segment is there."
@@ -217,9 +209,7 @@ class Iterable(Connector):
     def _event(self, item: _Item) -> dict[str, Any]:
         change = item.change
         target = self.config.segments.get(change.segment)
-        if target is None or change.origin == "resync":  # what is sent because all is sent anew did not happen anew
-            return {}
-        name = target.events.entered if change.entered else target.events.exited
+        name = target.events.of(change) if target is not None else None
         if name is None:
             return {}
         return {

@@ -55,7 +55,6 @@ from connectors.rates import Window
 from connectors.remembered import Remembered
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.secrets import SecretReference, fingerprint
-from connectors.urls import check_base_url
 
 MAX_PROFILES = 1000
 """Profiles per call on a list."""
@@ -136,7 +135,6 @@ class Config(Hosted):
         {}, description="Our profile field: their attribute or custom property."
     )
     revision: str = Field("2026-07-15", pattern=r"^\d{4}-\d{2}-\d{2}(\.\w+)?$", description="Revision of the API.")
-    base_url: str = Field("https://a.klaviyo.com", description="Another host, for a gateway.")
     batch_size: int = Field(100, ge=1, le=MAX_PROFILES, description="Changes per call on a list, at most.")
 
     @model_validator(mode="after")
@@ -150,7 +148,7 @@ class Config(Hosted):
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Klaviyo:
     """Raises SecretMissing."""
     key = config.api_key.read(environ).get_secret_value()
-    base = check_base_url(config.base_url, allow_http=config.allow_http)
+    base = config.base("https://a.klaviyo.com")
     headers = {
         "authorization": f"Klaviyo-API-Key {key}",
         "revision": config.revision,

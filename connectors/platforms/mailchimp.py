@@ -49,7 +49,6 @@ from connectors.platforms import Connector
 from connectors.results import DELIVERED, Outcome, Result
 from connectors.scalars import scalar
 from connectors.secrets import SecretReference, fingerprint
-from connectors.urls import check_base_url
 
 MAX_MEMBERS = 500
 MAX_CONNECTIONS = 10
@@ -91,7 +90,6 @@ class Config(Hosted):
     platform: Literal["mailchimp"] = "mailchimp"
     api_key: SecretReference = Field(description="An API key; its end names the data centre.")
     list: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}$")] = Field(description="The audience's id.")
-    base_url: str | None = Field(None, description="Another host than the data centre's.")
     identity: EmailIdentity = Field(EmailIdentity(), description="Where the e-mail address is.")
     segments: Annotated[Mapping[SegmentName, Target], Field(min_length=1)] = Field(
         description="What each segment is there."
@@ -106,13 +104,10 @@ class Config(Hosted):
 def connect(config: Config, environ: Mapping[str, str], user_agent: str) -> Mailchimp:
     """Raises SecretMissing; ValueError where the key does not name its data centre."""
     key = config.api_key.read(environ).get_secret_value()
-    base = config.base_url
-    if base is None:
-        centre = _DATA_CENTRE.search(key)
-        if centre is None:
-            raise ValueError("api_key: expected a key that ends in its data centre, like -us21")
-        base = f"https://{centre[1]}.api.mailchimp.com"
-    base = check_base_url(base, allow_http=config.allow_http)
+    centre = _DATA_CENTRE.search(key)
+    if centre is None and config.base_url is None:
+        raise ValueError("api_key: expected a key that ends in its data centre, like -us21")
+    base = config.base("" if centre is None else f"https://{centre[1]}.api.mailchimp.com")
     basic = base64.b64encode(f"livesegments:{key}".encode()).decode()
     return Mailchimp(config, base + "/3.0", basic, user_agent, origin(base), fingerprint(key), (key, basic))
 

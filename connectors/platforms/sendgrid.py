@@ -96,7 +96,6 @@ class Config(Hosted):
     platform: Literal["sendgrid"] = "sendgrid"
     api_key: SecretReference = Field(description="An API key with full access to Marketing.")
     region: Literal["global", "eu"] = Field("global", description="Where the account (or subuser) is.")
-    base_url: str | None = Field(None, description="Another host than the region's.")
     identity: EmailIdentity = Field(EmailIdentity(), description="Where the e-mail address is.")
     segments: Annotated[Mapping[SegmentName, Target], Field(min_length=1)] = Field(
         description="What each segment is there."

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from stream.backtest.limits import PLATFORMS, Platform
+from stream.backtest.limits import Platform, platforms
 
 MINUTE = 60
 HOUR = 3_600
@@ -36,7 +36,7 @@ class Calls(NamedTuple):
 
 def calls(changes: Changes, hours: float) -> list[Calls]:
     """Every platform's cost of ``changes``, which happened within so many hours."""
-    return [cost(platform, changes, hours) for platform in PLATFORMS]
+    return [cost(platform, changes, hours) for platform in platforms()]
 
 
 def cost(platform: Platform, changes: Changes, hours: float) -> Calls:

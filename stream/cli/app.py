@@ -26,7 +26,7 @@ from stream.cli.console import (
     warn_of_strays,
 )
 from stream.cli.declared import File as DestinationsFile
-from stream.cli.declared import declared, warn_of_unknown_segments
+from stream.cli.declared import chosen, declared, warn_of_unknown_segments
 from stream.cli.options import Servers
 
 app = typer.Typer(
@@ -100,53 +100,37 @@ def worker(
 def deliver(
     bootstrap_servers: Servers = None,
     destinations: DestinationsFile = None,
+    destination: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this one of those that the file declares; may be given several times.", metavar="NAME"),
+    ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of Prometheus; 0 for none.")] = None,
 ) -> None:
     """Send segment changes to the destinations, in order per customer, until each has arrived.
 
-    A destination that is down delays only itself. One that answers 401, 403 or 404 is paused, loses nothing and goes on
-    by itself when it answers otherwise; one that answers 410 is disabled until `destinations resume`. Several
-    deliverers share their work, and need Redis (LIVESEGMENTS_REDIS_URL). `destinations status` shows how all stand.
+    Each destination has a process of its own: one that is down, or that fails, delays only itself. One that answers
+    401, 403 or 404 is paused, loses nothing and goes on by itself when it answers otherwise; one that answers 410 is
+    disabled until `destinations resume`. Several deliverers share their work, and need Redis (LIVESEGMENTS_REDIS_URL).
+    `destinations status` shows how all stand.
     """
     made = settings(kafka_bootstrap_servers=bootstrap_servers, destinations=destinations, metrics_port=metrics_port)
     log_to_stderr(made.log_level)
-    from prometheus_client import CollectorRegistry, start_http_server
-
-    from connectors.delivery import DeliverySettings, DestinationsUnusable, run
+    from connectors.delivery import DestinationsUnusable
     from schemas import topics
     from stream.cli.broker import broker_errors, reach
-    from stream.deliveries import group_prefix
-    from stream.metrics import PrometheusDeliveryMetrics
+    from stream.deliverer import run_deliverer
 
-    destinations_of = declared(made.destinations)
+    wanted = chosen(declared(made.destinations), destination, made.destinations)
     of_delivery = (topics.SEGMENT_CHANGES, topics.DEAD_LETTERS, topics.DELIVERIES, topics.REDELIVERIES)
     found = reach(made, (*of_delivery, topics.DESTINATION_STATES))
     if topics.name(topics.DEFINITIONS, made.topic_prefix) in found:  # else nobody has applied a book, or not to be seen
-        warn_of_unknown_segments(made, destinations_of)
-    registry = CollectorRegistry()
-    if made.metrics_port:
-        with serving_metrics(made):
-            start_http_server(made.metrics_port, addr=made.metrics_host, registry=registry)
-    prefix = made.topic_prefix
-    wanted = DeliverySettings(
-        kafka=made.kafka(),
-        changes_topic=topics.name(topics.SEGMENT_CHANGES, prefix),
-        dead_letters_topic=topics.name(topics.DEAD_LETTERS, prefix),
-        deliveries_topic=topics.name(topics.DELIVERIES, prefix),
-        redeliveries_topic=topics.name(topics.REDELIVERIES, prefix),
-        destination_states_topic=topics.name(topics.DESTINATION_STATES, prefix),
-        redis_url=made.redis_url.get_secret_value() if made.redis_url is not None else None,
-        group_prefix=group_prefix(made),
-        session_timeout=made.session_timeout_seconds,
-        heartbeat_interval=made.session_timeout_seconds / 5,
-        fetch_wait_ms=made.fetch_wait_ms,
-        rebalance_timeout=made.rebalance_timeout_seconds,
-    )
-    with broker_errors(made.kafka_bootstrap_servers):
+        warn_of_unknown_segments(made, wanted)
+    with broker_errors(made.kafka_bootstrap_servers), serving_metrics(made):
         try:
-            asyncio.run(run(wanted, destinations_of, PrometheusDeliveryMetrics(registry)))
+            code = run_deliverer(made, wanted)
         except DestinationsUnusable as error:
             fail(str(error), USAGE)
+    raise typer.Exit(code)
 
 
 @topics_app.command("create")

@@ -52,6 +52,18 @@ def named(destinations: Destinations, name: str, path: Path) -> Options:
     return options
 
 
+def chosen(destinations: Destinations, names: Collection[str] | None, path: Path) -> Destinations:
+    """Only those of these names, if there are any; ends the command with all names that it does not have."""
+    from connectors.destinations import Destinations
+
+    if not names:
+        return destinations
+    if unknown := [name for name in dict.fromkeys(names) if name not in destinations.by_name]:
+        lacking = ", ".join(map(repr, unknown))
+        fail(f"{path} has no destination {lacking}: it has {', '.join(destinations.by_name) or 'none'}", USAGE)
+    return Destinations({name: options for name, options in destinations.by_name.items() if name in names})
+
+
 def connected(name: str, options: Options, environ: Mapping[str, str] = os.environ) -> Connector:
     """Its conversation with the platform; ends the command where its secrets cannot be used."""
     from connectors.platforms import discover

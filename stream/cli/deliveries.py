@@ -17,6 +17,7 @@ from stream.cli.options import AsJson, Servers
 from stream.cli.versions import print_json
 
 if TYPE_CHECKING:
+    from schemas.changes import Erasure
     from stream.deliveries import Buried, Document
     from stream.settings import Settings
 
@@ -145,7 +146,8 @@ def replay(
 
     Say which: one by its ID, or by destination, time or customer. Each goes only to the one that did not get it.
     Nothing old overwrites what is newer: a change that a newer one of the customer and segment has overtaken ends as
-    `superseded`. What is sent again twice is the same twice, with the same id.
+    `superseded`. What is sent again twice is the same twice, with the same id. An erasure is never sent again: the
+    customer may have come back since, and it would delete what they are now. It is named, to be done by hand.
     """
     from schemas import topics
     from stream.cli.broker import broker_errors, reach
@@ -183,6 +185,7 @@ def replay(
 
 async def _replay(made: Settings, partitions: int, letters: list[Buried], dry_run: bool) -> Counter[str]:
     from connectors.changes import UnreadableChange, read_change
+    from schemas.instants import format_iso, from_datetime
     from stream.deliveries import original
     from stream.redelivery import redelivering
 
@@ -193,6 +196,14 @@ async def _replay(made: Settings, partitions: int, letters: list[Buried], dry_ru
         try:
             change = read_change(raw)
         except UnreadableChange:
+            if (erasure := _erasure(raw, buried.letter)) is not None:
+                asked = format_iso(from_datetime(erasure.at))
+                warn(
+                    f"left out the erasure of {erasure.customer_id!r} (asked for {asked}) "
+                    f"for {buried.letter['destination']}: it is not sent again, since the customer may have come back. "
+                    "Delete there by hand what is from before that instant"
+                )
+                continue
             warn(f"left out {place}, for {buried.letter['destination']}: it is no segment change, or no longer kept")
             continue
         chosen[buried.letter["destination"], change.id] = (change.customer_id, change.raw)
@@ -207,6 +218,21 @@ async def _replay(made: Settings, partitions: int, letters: list[Buried], dry_ru
             for name in counts:
                 await redeliveries.add(name, "replay", [each for (to, _), each in chosen.items() if to == name])
     return counts
+
+
+def _erasure(raw: bytes | None, letter: Document) -> Erasure | None:
+    """The erasure that a dead letter is about; None if it is about something else."""
+    from pydantic import ValidationError
+
+    from schemas.changes import Erasure
+    from schemas.rejections import UndeliveredReason
+
+    if raw is None or letter["reason"] == UndeliveredReason.UNREADABLE_CHANGE.value:
+        return None
+    try:
+        return Erasure.model_validate_json(raw)
+    except ValidationError:
+        return None
 
 
 def _print_receipt(receipt: Document, widest: int) -> None:

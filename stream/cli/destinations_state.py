@@ -47,48 +47,57 @@ def status(
 
     `active`: it is sent to. `broken`: too many attempts failed, it is probed. `paused`: the platform says that the
     destination itself is wrong, or somebody paused it; nothing is lost. `disabled`: the receiver said that it is gone
-    for good; `destinations resume` begins again. `waiting`: for something of ours, such as Redis. Exit code 1 if one is
-    not active.
+    for good; `destinations resume` begins again. `waiting`: for something of ours, such as Redis. Whether Redis answers
+    is asked as well. Exit code 1 if a destination is not active.
     """
     made = settings(destinations=destinations, kafka_bootstrap_servers=bootstrap_servers)
     file = declared(made.destinations)
     if name is not None:
         named(file, name, made.destinations)
-    found = _look(made, file, [name] if name is not None else list(file.by_name))
+    found, silence = _look(made, file, [name] if name is not None else list(file.by_name))
+    configured = made.redis_url is not None
     if as_json:
-        print_json({"redis": made.redis_url is not None, "destinations": found})
+        answers = silence is None if configured else None
+        print_json({"redis": configured, "redis_answers": answers, "redis_error": silence, "destinations": found})
     else:
         for each in found:
             _print(each)
-        if made.redis_url is None:
+        if not configured:
             err.print(escape(_WITHOUT_REDIS))
+        elif silence is None:
+            out.print("Redis answers")
+        else:
+            err.print(f"[bold red]Redis does not answer[/]: {escape(silence)}; deliveries wait for it, nothing is lost")
     if any(each["state"] != "active" for each in found):
         raise typer.Exit(1)
 
 
-def _look(made: Settings, file: Destinations, names: list[str]) -> list[dict[str, Any]]:
+def _look(made: Settings, file: Destinations, names: list[str]) -> tuple[list[dict[str, Any]], str | None]:
+    """What is shown of each, and why Redis does not answer: None where it does, or where there is none."""
     from schemas import topics
     from stream.cli.broker import broker_errors, reach
+    from stream.cli.redis_answer import unanswered
     from stream.deliveries import last_receipts, waiting
     from stream.orders import Standing, standings
 
     needed = (topics.SEGMENT_CHANGES, topics.REDELIVERIES, topics.DELIVERIES, topics.DESTINATION_STATES)
     partitions = reach(made, needed)[topics.name(topics.SEGMENT_CHANGES, made.topic_prefix)]
 
-    async def read() -> tuple[dict[str, Standing], dict[str, Waiting], dict[str, Document]]:
+    async def read() -> tuple[dict[str, Standing], dict[str, Waiting], dict[str, Document], str | None]:
         return (
             await standings(made, datetime.now(UTC)),
             await waiting(made, partitions, names),
             await last_receipts(made, partitions),
+            None if made.redis_url is None else await unanswered(made.redis_url.get_secret_value()),
         )
 
     with broker_errors(made.kafka_bootstrap_servers):
-        stands, waits, last = asyncio.run(read())
+        stands, waits, last, silence = asyncio.run(read())
     nobody = Standing(None, ())
     return [
         _described(name, file.by_name[name].platform, stands.get(name, nobody), waits[name], last.get(name))
         for name in names
-    ]
+    ], silence
 
 
 def _described(

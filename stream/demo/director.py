@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaProducer
 
+from schemas.changes import is_change
 from schemas.topics import DEAD_LETTERS, EVENTS, EVENTS_REJECTED, SEGMENT_CHANGES, Topic
 from stream.demo.board import Board
 from stream.demo.children import Child
@@ -45,7 +46,9 @@ class Director:
             board.to_receiver.add(seconds)
 
     def _note_change(self, record: Record) -> None:
-        """A change stands on ``segment-changes``."""
+        """A record stands on ``segment-changes``."""
+        if not is_change(record.headers):
+            return
         change = orjson.loads(record.value or b"{}")
         board = self._board
         self._said.add(change["id"])
@@ -123,7 +126,7 @@ class Director:
             read=self._watch.read(),
             killed=options.kill,
             events=await everything(EVENTS),
-            changes=await everything(SEGMENT_CHANGES),
+            changes=[record for record in await everything(SEGMENT_CHANGES) if is_change(record.headers)],
             rejected=await everything(EVENTS_REJECTED),
             dead_letters=await everything(DEAD_LETTERS),
             inbox=receiver.inbox,

@@ -1,12 +1,12 @@
 """``make bench-delivery``: changes per second from ``segment-changes`` to a webhook, beside a bare httpx loop.
 
-    python -m tests.bench.delivery [--broker kafka|tansu] [--no-redis]
+    python -m tests.bench.delivery [--broker kafka|tansu] [--no-redis] [--only throughput|bulkhead] [--rounds N]
 
-One deliverer process sends to a receiver on the loopback interface: signed, in order per customer, through
+One deliverer sends to a receiver on the loopback interface: signed, in order per customer, through
 the ledger, receipts written. The floor is a loop of httpx that posts the same bodies and does nothing else.
 Then the bulkhead: how late a healthy destination's changes are at 500 changes/s, alone and beside five
-that hang, fail, refuse, are busy, or reset the connection. Prints tables, writes
-``build/bench/delivery.json``; judges nothing.
+that hang, fail, refuse, are busy, or reset the connection; ``--rounds`` repeats both by turns, and the
+medians are compared. Prints tables, writes ``build/bench/delivery.json`` when all was measured; judges nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ import os
 import platform
 import sys
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -50,6 +52,7 @@ UNBATCHED_CHANGES, BATCHED_CHANGES = 40_000, 400_000
 CUSTOMERS = 100_000
 FLOOR_SECONDS = 8.0
 PACED_PER_SECOND, PACED_SECONDS, SETTLING_SECONDS = 500, 12.0, 3.0
+ALONE = "nobody"
 BAD = ("hang", "500", "429", "401", "reset")
 _SECRET = "whsec_" + base64.b64encode(b"a-key-of-thirty-two-bytes-for-it").decode()
 _PATIENCE_SECONDS = 120.0
@@ -97,7 +100,8 @@ class Lateness:
     beside: str
     p50: float
     p99: float
-    count: int
+    load: float
+    """The machine's, over the minute before: who else was busy."""
 
 
 @dataclass(slots=True)
@@ -137,19 +141,24 @@ class Bench:
 
     async def bulkhead(self, bad: Sequence[str]) -> None:
         """How late the healthy destination's changes are."""
-        tag = f"beside-{len(bad)}-"
+        tag = f"beside-{len(bad)}-{len(self.lateness)}-"
         await self._create(tag)
         async with receiver() as base:
             destinations = _destinations(dict.fromkeys(("ok", *bad), base), 1)
             async with self._deliverer(tag, destinations, with_redis=self.redis is not None):
+                await self._fill(tag, [change(CUSTOMERS, 1)])
+                await _until(base, 1)  # it has its partitions
                 written = await self._paced(tag)
-                told = await _until(base, written)
+                told = await _until(base, 1 + written)
         latencies = sorted(told["latencies"][round(SETTLING_SECONDS * PACED_PER_SECOND) :])
         last = len(latencies) - 1
-        beside = ", ".join(bad) or "nobody"
-        found = Lateness(beside, latencies[last // 2], latencies[round(last * 0.99)], len(latencies))
+        beside = ", ".join(bad) or ALONE
+        found = Lateness(beside, latencies[last // 2], latencies[round(last * 0.99)], os.getloadavg()[0])
         self.lateness.append(found)
-        self.console.print(f"beside {beside}: p99 {found.p99 * 1000:.1f} ms", highlight=False)
+        self.console.print(
+            f"beside {beside}: p50 {found.p50 * 1000:.1f} ms, p99 {found.p99 * 1000:.1f} ms (load {found.load:.1f})",
+            highlight=False,
+        )
 
     def _found(self, rate: Rate, of: str) -> None:
         self.rates.append(rate)
@@ -299,23 +308,30 @@ async def main(arguments: argparse.Namespace, console: Console) -> None:
         address = await stack.enter_async_context(kafka(cache=ROOT / "build/kafka") if kind == "kafka" else tansu())
         redis = await stack.enter_async_context(redis_server()) if arguments.redis else None
         bench = Bench(kind, address, redis, console)
-        for batch, changes in ((1, UNBATCHED_CHANGES), (BATCH, BATCHED_CHANGES)):
-            if redis is not None:
-                await bench.throughput(batch, changes, with_redis=True)
-            await bench.throughput(batch, changes, with_redis=False)
-            await bench.floor(batch)
-        await bench.bulkhead(())
-        await bench.bulkhead(BAD)
+        if arguments.only != "bulkhead":
+            for batch, changes in ((1, UNBATCHED_CHANGES), (BATCH, BATCHED_CHANGES)):
+                if redis is not None:
+                    await bench.throughput(batch, changes, with_redis=True)
+                await bench.throughput(batch, changes, with_redis=False)
+                await bench.floor(batch)
+        if arguments.only != "throughput":
+            for _ in range(arguments.rounds):
+                await bench.bulkhead(())
+                await bench.bulkhead(BAD)
     told = _told(bench)
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
     show(told, console)
-    console.print(str(RESULT.relative_to(ROOT)))
+    if arguments.only is None:
+        RESULT.parent.mkdir(parents=True, exist_ok=True)
+        RESULT.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+        console.print(str(RESULT.relative_to(ROOT)))
 
 
 def _told(bench: Bench) -> dict[str, Any]:
     floors = {rate.batch: rate.changes_per_second for rate in bench.rates if rate.contestant == "bare httpx loop"}
-    alone = bench.lateness[0].p99
+    by_beside: dict[str, list[Lateness]] = defaultdict(list)
+    for each in bench.lateness:
+        by_beside[each.beside].append(each)
+    p99 = {beside: median(each.p99 for each in found) for beside, found in by_beside.items()}
     return {
         "broker": bench.kind,
         "rates": [
@@ -330,8 +346,14 @@ def _told(bench: Bench) -> dict[str, Any]:
             for rate in bench.rates
         ],
         "bulkhead": [
-            {"beside": each.beside, "p50": each.p50, "p99": each.p99, "ratio_to_alone": each.p99 / alone}
-            for each in bench.lateness
+            {
+                "beside": beside,
+                "p50": median(each.p50 for each in found),
+                "p99": p99[beside],
+                "ratio_to_alone": p99[beside] / p99[ALONE],
+                "p99_of_each": [each.p99 for each in found],
+            }
+            for beside, found in by_beside.items()
         ],
         "versions": {name: version(name) for name in ("livesegments", "aiohttp", "httpx", "redis")}
         | {"python": platform.python_version()},
@@ -352,14 +374,16 @@ def show(told: dict[str, Any], console: Console) -> None:
             f"{row['requests_per_second']:,.0f}",
             f"{row['ratio_to_httpx']:.2f}",
         )
-    console.print(rates)
+    if told["rates"]:
+        console.print(rates)
     lateness = Table(title="a healthy destination, in ms", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("beside", "p50", "p99", "p99 x alone"):
         lateness.add_column(name, justify="left" if name == "beside" else "right", no_wrap=True)
     for row in told["bulkhead"]:
         milliseconds = [f"{row[name] * 1000:.1f}" for name in ("p50", "p99")]
         lateness.add_row(row["beside"], *milliseconds, f"{row['ratio_to_alone']:.2f}")
-    console.print(lateness)
+    if told["bulkhead"]:
+        console.print(lateness)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -367,6 +391,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.delivery", description=__doc__)
     parser.add_argument("--broker", choices=("kafka", "tansu"), help="default: kafka where it can run")
     parser.add_argument("--no-redis", dest="redis", action="store_false", help="only with the ledger in memory")
+    parser.add_argument("--only", choices=("throughput", "bulkhead"), help="default: both")
+    parser.add_argument("--rounds", type=int, default=1, help="of the bulkhead, alone and beside the five")
     return parser.parse_args(arguments)
 
 

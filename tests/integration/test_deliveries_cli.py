@@ -129,11 +129,12 @@ async def bury(
     destination: str = "crm",
     customer: str = "ann",
     source: Source | None = None,
+    reason: UndeliveredReason = UndeliveredReason.REFUSED,
 ) -> None:
     """A dead letter, as a deliverer writes it."""
     letter = DeadLetter(
         destination=destination,
-        reason=UndeliveredReason.REFUSED,
+        reason=reason,
         detail="http_422",
         status=422,
         response='{"error": "no such list"}',
@@ -264,6 +265,23 @@ async def test_a_change_that_no_dead_letter_could_hold_is_fetched_from_where_it_
     assert "2 changes on the way again to crm" in text
     assert f"left out {places[1].topic}, partition {places[1].partition}, offset {places[1].offset}, for crm" in text
     assert {each.change.id for each in await redeliveries_under_keys(here)} == {change["id"], other["id"]}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_erasure_is_named_and_not_sent_again(here: Installation) -> None:
+    """The customer may have come back. What else was asked for is sent; a change that is broken is no erasure."""
+    erasure = {"id": "e" * 32, "customer_id": "ann", "at": "2026-03-02T11:30:00Z", "profile": {"email": "a@b.c"}}
+    broken = {key: value for key, value in a_change("cem", 1).items() if key != "sequence"}
+    await bury(here, erasure, 1)
+    await bury(here, broken, 2, reason=UndeliveredReason.UNREADABLE_CHANGE)
+    text = await said(here, "deliveries", "replay", "--destination", "crm", code=1)
+    assert "left out the erasure of 'ann' (asked for 2026-03-02T11:30:00Z) for crm: it is not sent again" in text
+    assert f"left out {here.prefix}segment-changes, partition 0, offset 7, for crm: it is no segment change" in text
+    assert text.count("left out") == 2
+    await bury(here, a_change("bob", 1), 3)
+    text = await said(here, "deliveries", "replay", "--destination", "crm")
+    assert "left out the erasure of 'ann'" in text and "1 change on the way again to crm" in text
+    assert [each.change.customer_id for each in await redeliveries(here)] == ["bob"]
 
 
 async def redeliveries_under_keys(here: Installation) -> Sequence[Redelivery]:
@@ -502,9 +520,33 @@ async def test_deliverers_share_the_redis_of_the_settings(here: Installation) ->
             keys = await client.keys("livesegments:ledger:*")
             assert any(f"{here.prefix}livesegments-deliver-crm".encode() in key for key in keys)
             assert "without Redis" not in await said(here, "destinations", "status")
+            await redis_says(here, True, None, "Redis answers")
         log = child.log.read_text()
         assert "no Redis" not in log
         assert "ev1l" not in log
+        here.environment["LIVESEGMENTS_REDIS_URL"] = url.replace("redis://", "redis://:ev1l%2Dother@")
+        await redis_says(here, False, "invalid username-password pair", "Redis does not answer: invalid")
+    here.environment["LIVESEGMENTS_REDIS_URL"] = secret
+    await redis_says(here, False, "Error 111 connecting to 127.0.0.1", "deliveries wait for it")
+    here.environment["LIVESEGMENTS_REDIS_URL"] = "redis://:ev1l-passw0rd@127.0.0.1:p0rt/0"
+    await redis_says(here, False, "its URL cannot be read", "its URL cannot be read")
+    del here.environment["LIVESEGMENTS_REDIS_URL"]
+    await redis_says(here, None, None, "without Redis (LIVESEGMENTS_REDIS_URL)")
+
+
+async def redis_says(here: Installation, answers: bool | None, error: str | None, text: str) -> None:
+    """How ``destinations status`` finds Redis, for programs and people; how the destinations stand decides the code."""
+    for arguments in ((), ("--json",)):
+        result = await run(here, "destinations", "status", *arguments)
+        assert "ev1l" not in result.output
+        if not arguments:
+            assert text in result.output
+            assert result.exit_code == (1 if "no deliverer" in result.output else 0)
+            continue
+        found = json.loads(result.stdout)
+        assert result.exit_code == (0 if all(each["state"] == "active" for each in found["destinations"]) else 1)
+        assert (found["redis"], found["redis_answers"]) == (answers is not None, answers)
+        assert (found["redis_error"] is None) if error is None else (error in found["redis_error"])
 
 
 @pytest.mark.asyncio(loop_scope="session")

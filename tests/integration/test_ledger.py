@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.changes import ERASED, Change, Origin
-from connectors.ledger import LedgerLost, Store, mark_of
+from connectors.ledger import LedgerLost, Store, begun_of, mark_of
 from connectors.ledgerstore import MemoryStore, RedisStore
 from stream.embedded.process import free_ports
 from stream.embedded.redis import redis_server
@@ -169,6 +169,72 @@ async def test_waiting_changes_coalesce_and_their_receipts_say_so(bench: Bench, 
     assert await bench.committed() == 8
 
 
+@pytest.mark.parametrize("segments", [("vip", "vip"), ("vip", "other", "vip")])
+async def test_what_took_an_older_one_s_place_is_begun_before_it_leaves(
+    bench: Bench, shared: str, tmp_path: Path, segments: tuple[str, ...]
+) -> None:
+    """And what leaves before it. Killed while that is on its way, all is read again, one by one: it is sent again, and
+    nothing that was made needless.
+    """
+    path = tmp_path / "destinations.yaml"
+    behind = [value("ann", number, segment) for number, segment in enumerate(segments, start=2)]
+    others = [value(f"c{number}", 1) for number in range(40)]  # on all partitions, so on ann's
+    anns: list[int] = []
+    all_read, on_its_way = asyncio.Event(), asyncio.Event()
+
+    async def answer(received: Received) -> Answer:
+        change = received.changes[0]
+        if change["customer_id"] != "ann":
+            return Answer()
+        anns.append(change["sequence"])
+        match anns:
+            case [1]:
+                await bench.write([*behind, *others])
+                await all_read.wait()
+                return Answer(503)
+            case [1, 3]:
+                on_its_way.set()
+                await asyncio.sleep(3_600)  # it was applied, and nobody hears of it
+        return Answer()
+
+    last = 1 + len(segments)
+    async with receiving(answer) as receiver:
+        more = "coalesce: true", "retry_base: 0.05", "timeout: 60"
+        path.write_text(f"destinations:\n  crm: {{{options(receiver, *more)}}}\n")
+        await bench.write([value("ann", 1)])
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            changed = (
+                {"commit_interval": 60.0} if number is signal.SIGKILL else {"commit_interval": 0.2, "fetch_records": 2}
+            )
+            told = bench.settings | {"redis_url": shared} | changed
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.integration.deliverer_process", json.dumps(told), str(path),
+                env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2],
+            )  # fmt: skip
+            try:
+                if number is signal.SIGKILL:
+                    await receiver.until(lambda: len(held(receiver)) == len(others))
+                    all_read.set()
+                    async with asyncio.timeout(30):
+                        await on_its_way.wait()
+                else:
+                    await receiver.until(
+                        lambda: any(
+                            (one.changes[0]["customer_id"], one.changes[0]["sequence"]) == ("ann", last)
+                            for one in receiver.accepted
+                        )
+                    )
+            finally:
+                process.send_signal(number)
+                await process.wait()
+    assert anns == [1, 3, *range(3, last + 1)]
+    told_of = Counter((one.status, one.sequence) for one in await bench.receipts() if one.customer_id == "ann")
+    assert told_of == {
+        **{("superseded", sequence): 1 for sequence in (1, 2)},
+        **{("delivered", sequence): 1 for sequence in range(3, last + 1)},
+    }
+
+
 async def test_a_redis_that_goes_away_and_comes_back_empty_loses_nothing(bench: Bench) -> None:
     """The destination waits and says so, goes on by itself, and knows from its receipts what it had delivered."""
     (port,) = free_ports(1)
@@ -197,6 +263,29 @@ async def test_a_redis_that_goes_away_and_comes_back_empty_loses_nothing(bench: 
     assert set(held(receiver).values()) == {1}
     assert metrics.states["crm"] == ["active", "ledger_unavailable", "active"]
     assert metrics.outcomes["crm"]["superseded"] == 1
+
+
+async def test_somebody_whose_erasure_was_refused_is_numbered_anew_all_the_same(
+    bench: Bench, ledger: dict[str, str]
+) -> None:
+    """What comes after it is not older than what was delivered before."""
+    metrics = Metrics()
+
+    def refuse(received: Received) -> Answer:
+        return Answer(422 if json.loads(received.body)["type"] == "customer.erased" else 204)
+
+    async with (
+        receiving(refuse) as receiver,
+        bench.delivering(metrics=metrics, changed=ledger, crm=options(receiver)),
+    ):
+        await bench.write([value("ann", sequence) for sequence in (1, 2, 3)])
+        await metrics.until(lambda: metrics.ended() == 3)
+        await bench.write_erasure("ann")
+        await metrics.until(lambda: metrics.ended() == 4)
+        await bench.write([value("ann", 1)])
+        await metrics.until(lambda: metrics.ended() == 5)
+    assert [one.changes[0]["sequence"] for one in receiver.accepted] == [1, 2, 3, 1]
+    assert metrics.outcomes["crm"] == {"delivered": 4, "refused": 1, "dead_lettered": 1}
 
 
 async def test_a_redis_that_lost_its_memory_is_noticed(bench: Bench, shared: str) -> None:
@@ -232,21 +321,24 @@ def of(customer: str, segment: str, sequence: int, offset: int = 0, origin: Orig
 @given(
     groups=st.lists(
         st.lists(
-            st.builds(
-                of,
-                st.sampled_from(["a", "bb", "ü{}", ""]),
-                st.sampled_from(["vip", "x y", ""]),
-                st.integers(1, 59),
-                st.integers(0, 2**40),
-                st.sampled_from(["live", "resync"]),
+            st.tuples(
+                st.builds(
+                    of,
+                    st.sampled_from(["a", "bb", "ü{}", ""]),
+                    st.sampled_from(["vip", "x y", ""]),
+                    st.integers(1, 59),
+                    st.one_of(st.integers(0, 2), st.integers(0, 2**40)),
+                    st.sampled_from(["live", "resync"]),
+                ),
+                st.booleans(),
             ),
             max_size=12,
         ),
         max_size=6,
     )
 )
-def test_redis_and_memory_know_the_same(shared: str, groups: list[list[Change]]) -> None:
-    """Whatever is marked, in whatever order."""
+def test_redis_and_memory_know_the_same(shared: str, groups: list[list[tuple[Change, bool]]]) -> None:
+    """Whatever is begun and delivered, in whatever order."""
 
     async def run() -> None:
         client = redis.asyncio.from_url(shared)
@@ -255,10 +347,10 @@ def test_redis_and_memory_know_the_same(shared: str, groups: list[list[Change]])
             await store.adopt(PLACES, PLACES)
             for partition in PLACES:
                 await store.rebuilt(partition, 0, 0)
-        every = [change for group in groups for change in group]
+        every = [change for group in groups for change, _ in group]
         for group in groups:
             for store in stores:
-                await store.mark([mark_of(change) for change in group])
+                await store.mark([begun_of(change) if begun else mark_of(change) for change, begun in group])
             first, second = [await store.look(every) for store in stores]
             assert first == second
         await client.aclose()

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.limiter import Limiter
-from connectors.rates import Meter, Window, take
-from connectors.ratestore import MemoryRates, Rates, RedisRates
+from connectors.rates import Grant, Meter, Window, take
+from connectors.ratestore import Limits, MemoryRates, Rates, RedisRates
 from stream.embedded.process import free_ports
 from stream.embedded.redis import redis_server
 from tests.integration.conftest import Broker
@@ -242,6 +242,55 @@ async def test_those_who_wait_get_their_permits_in_time(shared: str, with_redis:
         left = await times(made, 2)
         assert 2.0 <= left[1] - left[0] < 2.6
     await client.aclose()
+
+
+async def test_the_time_for_which_a_limit_holds_is_told_and_once_for_all_who_wait() -> None:
+    """Nothing for what it permits at once; then as long as it took, not as long times as many."""
+    told: list[tuple[str, float]] = []
+    loop = asyncio.get_running_loop()
+    made = Limiter(
+        *(MemoryRates(), "account", {"contacts": [Window(10, 0.5)]}, None),
+        wake=lambda: None,
+        waited=lambda limit, seconds: told.append((limit, seconds)),
+    )
+    await asyncio.gather(*(made.acquire("contacts") for _ in range(10)))
+    assert told == []
+    began = loop.time()
+    await asyncio.gather(*(made.acquire("contacts") for _ in range(20)))
+    held = loop.time() - began
+    assert {limit for limit, _ in told} == {"contacts"}
+    assert 0.9 * held < sum(seconds for _, seconds in told) <= held
+    told.clear()
+    made.hold("contacts", 0.3)
+    async with asyncio.timeout(10.0):
+        while not made.ready("contacts"):  # as parcels wait: nobody is in `acquire`
+            made.want("contacts", 1)
+            await asyncio.sleep(0.01)
+    assert sum(seconds for _, seconds in told) > 0.25
+    await made.close()
+
+
+async def test_what_was_granted_before_a_pause_was_asked_for_is_not_used_in_it() -> None:
+    """The store's yes and the platform's answer cross on the way: the answer is the newer."""
+    taken, on = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryRates):
+        async def take(self, limits: Limits, want: int) -> Grant:
+            grant = await super().take(limits, want)
+            taken.set()
+            await on.wait()
+            return grant
+
+    loop = asyncio.get_running_loop()
+    async with limiter(Slow()) as made:
+        made.want("", 5)
+        await asyncio.wait_for(taken.wait(), 5.0)
+        made.hold("", 0.5)
+        held = loop.time()
+        on.set()
+        async with asyncio.timeout(10.0):
+            await made.acquire("")
+        assert loop.time() - held >= 0.45
 
 
 async def test_a_redis_that_comes_back_goes_on_granting() -> None:

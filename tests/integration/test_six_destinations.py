@@ -39,28 +39,25 @@ class Place:
     name: str
     held: dict[tuple[str, str], int] = field(default_factory=dict)
     """The sequence number of the state that it has, by customer and segment."""
-    newest: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    """The newest sequence number that was answered, by customer, and by process where changes coalesce."""
+    newest: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """The newest sequence number that was applied, answered or not, by customer."""
     ids: set[str] = field(default_factory=set)
     repeats: int = 0
-    out_of_order: list[tuple[str, int, int]] = field(default_factory=list)
+    out_of_order: list[tuple[str, int, int, str]] = field(default_factory=list)
+    """Customer, what was applied before, what came after it, and from which process."""
     latencies: list[float] = field(default_factory=list)
 
-    def apply(self, body: bytes, process: str, *, answered: bool = True) -> None:
-        """Nothing older may come after what was answered. Nobody knows of what was applied and not answered: where
-        changes coalesce, and the partitions are begun again, an older state that had been needless may be sent after
-        it, and the newest follows. A killed process may not have lived to hear an answer; so there the order is that
-        of each process. Where changes do not coalesce, nothing is ever needless, and the order is one.
+    def apply(self, body: bytes, process: str) -> None:
+        """Nothing older of a customer may come after anything that was applied, by whatever process, even where
+        nobody heard that it was.
         """
-        order = "" if self.name == "healthy" else process
         data = json.loads(body)["data"]
         now = time.time()
         for change in data if isinstance(data, list) else [data]:
             customer, sequence = change["customer_id"], change["sequence"]
-            if sequence < self.newest[order, customer]:
-                self.out_of_order.append((customer, self.newest[order, customer], sequence))
-            if answered:
-                self.newest[order, customer] = sequence
+            if sequence < self.newest[customer]:
+                self.out_of_order.append((customer, self.newest[customer], sequence, process))
+            self.newest[customer] = max(self.newest[customer], sequence)
             self.held[customer, change["segment"]] = sequence
             self.repeats += change["id"] in self.ids
             self.ids.add(change["id"])
@@ -100,7 +97,7 @@ class Places:
             case "locked":
                 return web.Response(status=401)
             case "resets" if self._draw.random() < 0.5:
-                place.apply(body, request.headers["user-agent"], answered=False)
+                place.apply(body, request.headers["user-agent"])
                 assert request.transport is not None
                 request.transport.abort()
         return None
@@ -214,9 +211,7 @@ async def test_six_destinations_five_of_them_bad_and_a_deliverer_that_is_killed(
 ) -> None:
     """Afterwards every destination has the truth, each customer's changes came in order, and nothing is lost.
 
-    The order of the five that coalesce is printed: where a rebalance gave up a request that was answered all the same,
-    a state that had been needless may come after it, within one process, too. Two seconds of writing evenly, alone and
-    beside the five, give the latencies that are printed.
+    Two seconds of writing evenly, alone and beside the five, give the latencies that are printed.
     """
     bench = await Bench(broker).create()
     alone = await Bench(broker).create()
@@ -235,7 +230,8 @@ async def test_six_destinations_five_of_them_bad_and_a_deliverer_that_is_killed(
         places.by_name["healthy"] = healthy = Place("healthy")
 
         path.write_text(written(places.url, NAMES))
-        deliverer = Process(bench.settings | {"redis_url": redis}, path)
+        # Small fetches: what a killed process had made needless is looked at before what made it so.
+        deliverer = Process(bench.settings | {"redis_url": redis, "fetch_records": 50}, path)
         await deliverer.start()
         filling = asyncio.create_task(log.fill(FILLED))
         for share in KILLS:
@@ -254,7 +250,7 @@ async def test_six_destinations_five_of_them_bad_and_a_deliverer_that_is_killed(
         assert await deliverer.stop(signal.SIGTERM) == 0
 
     assert len(healthy.ids) == log.written == 10_000
-    assert healthy.out_of_order == []
+    assert {place.name: place.out_of_order for place in places.by_name.values()} == {name: [] for name in NAMES}
     assert await bench.read("dead_letters") == []
     endings: dict[str, set[str]] = defaultdict(set)
     for receipt in await bench.receipts():
@@ -263,9 +259,8 @@ async def test_six_destinations_five_of_them_bad_and_a_deliverer_that_is_killed(
     assert {name: len(ids) for name, ids in endings.items()} == dict.fromkeys(NAMES, 10_000)
     assert [await bench.committed(name) for name in NAMES] == [10_000] * len(NAMES)
     repeats = {place.name: place.repeats for place in places.by_name.values()}
-    late = {place.name: len(place.out_of_order) for place in places.by_name.values()}
     with capsys.disabled():
         sys.stdout.write(
             f"\np99 of the healthy one: {p99_alone * 1000:.1f} ms alone, {p99_beside * 1000:.1f} ms beside five bad "
-            f"ones ({p99_beside / p99_alone:.2f} x); sent twice: {repeats}; older after newer: {late}\n"
+            f"ones ({p99_beside / p99_alone:.2f} x); sent twice: {repeats}\n"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from schemas.changes import Erasure
 from schemas.rejections import RejectedRecord
 from stream.core.config import CoreSettings
 from stream.core.routing import partition_of
@@ -97,6 +99,65 @@ async def test_killed_workers_leave_the_same_changes_and_none_twice(
     assert len(ids) == len(set(ids)), "a change stands twice on segment-changes"
     assert by_customer(changes) == expected
     assert await third.stop() == 0
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_erasure_among_the_changes_is_read_over(here: Installation) -> None:
+    """By the recovery of a worker, which compares what had left; and to `explain` nothing is known from before it."""
+    await here.apply("segments: {viewer: {sql: view_count >= 1}, buyer: {sql: order_count >= 1}}", START)
+    first = await here.start_worker(checkpoint_seconds="3600")
+    await here.send((START + HOUR, who, an_event(who, "product_view")) for who in (b"ann", b"bob"))
+    await all_left(here, 2, first)
+    await erase(here, "ann")
+    await here.send((START + 2 * HOUR, who, an_event(who, "purchase")) for who in (b"ann", b"bob"))
+    await all_left(here, 4, first)
+    first.kill()
+    second = await here.start_worker()
+    await here.all_in([second])
+    said = {
+        who: [change["segment"] for change in changes] for who, changes in by_customer(await here.changes()).items()
+    }
+    assert said == {"ann": ["viewer", "buyer"], "bob": ["viewer", "buyer"]}, "as without a crash"
+    known = {who: await last_changes(here, who) for who in ("ann", "bob")}
+    assert known == {"ann": {"viewer": None, "buyer": 2}, "bob": {"viewer": 1, "buyer": 2}}
+    assert await second.stop() == 0
+
+
+START = parse_iso("2026-03-02T10:00:00Z")
+
+
+def an_event(customer: bytes, kind: str) -> bytes:
+    return orjson.dumps({"customer_id": customer.decode(), "event_type": kind, "product_id": "p", "order_id": "o"})
+
+
+async def erase(here: Installation, customer: str) -> None:
+    """Append an erasure to the customer's partition, behind what stands there."""
+    asked = Erasure.model_validate(
+        {"id": "e" * 32, "customer_id": customer, "at": "2026-03-02T11:30:00Z", "profile": {}}
+    )
+    await here.producer.send_and_wait(
+        f"{here.prefix}segment-changes",
+        asked.model_dump_json().encode(),
+        key=customer.encode(),
+        partition=partition_of(customer, here.partitions),
+        headers=[("fact", b"erasure")],
+    )
+
+
+async def last_changes(here: Installation, customer: str) -> dict[str, int | None]:
+    """By segment, the number of the last change that `explain` knows of."""
+    command = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "stream", "explain", customer, "--json"),
+        env=here.environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await command.communicate()
+    assert command.returncode == 0, err.decode()
+    return {
+        each["segment"]: each["last_change"] and each["last_change"]["sequence"]
+        for each in orjson.loads(out)["segments"]
+    }
 
 
 @pytest.mark.asyncio(loop_scope="session")

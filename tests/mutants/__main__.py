@@ -15,7 +15,7 @@ from tests.mutants.hunt import Caught, hunt
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("--schedules", type=int, default=6_000, help="at most, for each bug")
+    parser.add_argument("--schedules", type=int, default=20_000, help="at most, for each bug")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="bugs whose name has this in it")
     asked = parser.parse_args()

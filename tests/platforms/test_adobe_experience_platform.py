@@ -15,7 +15,7 @@ from connectors.platforms.adobe_experience_platform import BODY_BYTES, Config, c
 from connectors.results import Outcome, Result
 from tests.platforms.changes import change, entered, exited
 from tests.platforms.driver import AGENT, Driver, driving
-from tests.platforms.servers import GARBAGE, HANG, Fault, PlatformServer, status
+from tests.platforms.servers import PlatformServer, status
 from tests.platforms.servers.adobe_experience_platform import (
     CART_PROFILES,
     EVENTS,
@@ -216,28 +216,6 @@ async def test_an_erasure_is_a_privacy_job(adobe: ExperiencePlatformServer) -> N
     async with driving(adobe, privacy=None) as driver:
         (result,) = await driver.erase([change("c1", "", "erased", 0)])
         assert (result.outcome, result.reason) == (Outcome.REFUSED, "erasure_not_supported")
-
-
-ERASURE_FAULTS = [
-    (HANG, Outcome.RETRY),
-    (status(500), Outcome.RETRY),
-    (status(429), Outcome.RETRY),
-    (GARBAGE, Outcome.RETRY),
-    (status(403, {"message": "no"}), Outcome.PAUSE),
-]
-
-
-@pytest.mark.parametrize(("fault", "outcome"), ERASURE_FAULTS)
-async def test_an_erasure_that_fails_is_not_forgotten(
-    adobe: ExperiencePlatformServer, fault: Fault, outcome: Outcome
-) -> None:
-    erasures = [change("c1", "", "erased", 0)]
-    async with driving(adobe, timeout=0.3 if fault is HANG else 5.0) as driver:
-        await driver.settle(entered("c1"))
-        adobe.fail(fault, at="/privacy/")
-        assert outcomes(await driver.erase(erasures)) == [outcome]
-        assert outcomes(await driver.erase(erasures)) == [Outcome.DELIVERED]
-        assert adobe.erased == {"c1"}
 
 
 # How answers are read.

@@ -13,6 +13,7 @@ import pytest
 from connectors.changes import Change, Origin
 from connectors.destinations import load
 from connectors.exchange import Answer, Request
+from connectors.options import Hosted
 from connectors.platforms import discover as platforms
 from connectors.rates import Window
 from connectors.results import Outcome, Result
@@ -151,6 +152,11 @@ FAULTS = [
     GARBAGE,
     HANG,
 ]
+FORBIDDEN = status(
+    403,
+    {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": "no permission", "message": "no"},
+    content_type="application/problem+json",
+)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind}{fault.status}")
@@ -209,10 +215,9 @@ async def test_wrong_credentials_pause_the_destination(server: PlatformServer) -
 async def test_what_is_forbidden_pauses_the_destination(platform: str) -> None:
     """403 at any request speaks of the account, not of the change: nothing is dead-lettered."""
     parcel = [change("c1"), change("c2")]
-    said = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": "no permission", "message": "no"}
     for position in range(await _requests_of(platform, parcel)):
         async with servers.discover()[platform]() as server, driving(server) as driver:
-            server.fail(*[PASS] * position, status(403, said, content_type="application/problem+json"))
+            server.fail(*[PASS] * position, FORBIDDEN)
             results = await driver.deliver(parcel)
             assert set(outcomes(results)) <= {Outcome.DELIVERED, Outcome.PAUSE}
             assert Outcome.PAUSE in outcomes(results)
@@ -320,6 +325,40 @@ async def test_an_erased_customer_is_deleted_there(server: PlatformServer, drive
     assert ("c2" in server.erased) is (result.outcome is Outcome.DELIVERED)
 
 
+@pytest.mark.parametrize("fault", [*FAULTS, FORBIDDEN], ids=lambda fault: f"{fault.kind}{fault.status}")
+async def test_an_erasure_that_fails_is_not_forgotten(platform: str, fault: Fault) -> None:
+    """Broken at each of its requests in turn, it is said to be done only of whoever is deleted, and is done when it is
+    repeated; where it is forbidden, the destination pauses.
+    """
+    if not servers.discover()[platform].erases:
+        pytest.skip("it deletes nobody")
+    erasures = [change("c1", "", "erased", 3), change("c2", "", "erased", 3)]
+    failed = Outcome.PAUSE if fault is FORBIDDEN else Outcome.RETRY
+    async with servers.discover()[platform]() as server, driving(server) as driver:
+        await driver.settle(entered("c1", "c2", "c3"))
+        before = len(server.sent())
+        await driver.erase(erasures)
+        requests = len(server.sent()) - before
+    for position in range(requests):
+        async with servers.discover()[platform]() as server, driving(server) as driver, hasty(driver) as sender:
+            await driver.settle(entered("c1", "c2", "c3"))
+            server.fail(*[PASS] * position, fault)
+            patient, driver.sender = driver.sender, sender if fault is HANG else driver.sender
+            results = await driver.erase(erasures)
+            driver.sender = patient
+            assert set(outcomes(results)) <= {Outcome.DELIVERED, failed}, (position, results)
+            for one, result in zip(erasures, results, strict=True):
+                if result.outcome is Outcome.DELIVERED:
+                    assert one.customer_id in server.erased, (position, results)
+                else:
+                    assert result.reason and result.request is not None, (position, results)
+            if position == 0 and fault is not GARBAGE:  # what was done may be told by the status alone
+                assert failed in outcomes(results), (position, results)
+            assert outcomes(await driver.erase(erasures)) == [Outcome.DELIVERED] * 2, position
+            assert server.erased == {"c1", "c2"}
+            assert server.members("vip") == {"c3"}
+
+
 async def test_a_segment_that_has_no_target_harms_nothing(driver: Driver) -> None:
     """It cannot come (the destination does not want it), and would be an end for itself alone."""
     (result,) = await driver.settle([change("c1", segment="other")])
@@ -330,6 +369,23 @@ async def test_plain_http_has_to_be_allowed(server: PlatformServer) -> None:
     with pytest.raises(ValueError, match="allow_http"):
         async with driving(server, allow_http=False):
             pass
+
+
+def test_another_host_is_checked_where_it_is_declared_and_shown_nowhere(platform: str) -> None:
+    """One rule for all that have a host of their own; a gateway's path may be its secret."""
+    module = platforms()[platform]
+    if not issubclass(module.Config, Hosted):
+        pytest.skip("it has no host of its own")
+    server = servers.discover()[platform]()
+    options = {**server.options(), "base_url": "https://gateway.example.com/s3cr3t/"}
+    config = module.Config.model_validate(options)
+    assert "s3cr3t" not in repr(config)
+    assert module.connect(config, server.environ, AGENT).endpoint == "https://gateway.example.com"
+    assert config.base("https://never.example.com") == "https://gateway.example.com/s3cr3t"
+    for wrong in ("https://gateway.example.com/s3cr3t?x", "https://user:s3cr3t@gateway.example.com", "ftp://s3cr3t"):
+        with pytest.raises(ValueError, match="base_url") as refused:
+            module.Config.model_validate({**options, "base_url": wrong})
+        assert "s3cr3t" not in str(refused.value)
 
 
 async def test_it_has_an_example_that_is_valid(platform: str) -> None:

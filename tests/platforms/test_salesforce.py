@@ -12,7 +12,7 @@ from connectors.rates import Window
 from connectors.results import Outcome, Result
 from tests.platforms.changes import change, entered, exited
 from tests.platforms.driver import AGENT, Driver, driving
-from tests.platforms.servers import GARBAGE, HANG, Fault, PlatformServer, status
+from tests.platforms.servers import PlatformServer, status
 from tests.platforms.servers.salesforce import SalesforceServer
 
 pytestmark = pytest.mark.parametrize("platform", ["salesforce"])
@@ -81,26 +81,6 @@ async def test_a_record_that_may_not_be_deleted_is_refused_and_one_that_is_locke
     crm.fail(status(400, [locked]))
     (result,) = await driver.erase([change("c1", "", "erased", 0)])
     assert (result.outcome, result.reason) == (Outcome.RETRY, "unable_to_lock_row")
-
-
-ERASURE_FAULTS = [
-    (HANG, Outcome.RETRY),
-    (status(500), Outcome.RETRY),
-    (status(429), Outcome.RETRY),
-    (GARBAGE, Outcome.DELIVERED),
-    (status(403, {"message": "no"}), Outcome.PAUSE),
-]
-
-
-@pytest.mark.parametrize(("fault", "outcome"), ERASURE_FAULTS)
-async def test_an_erasure_that_fails_is_not_forgotten(crm: SalesforceServer, fault: Fault, outcome: Outcome) -> None:
-    erasures = [change("c1", "", "erased", 0)]
-    async with driving(crm, timeout=0.3 if fault is HANG else 5.0) as driver:
-        await driver.settle(entered("c1"))
-        crm.fail(fault)
-        assert outcomes(await driver.erase(erasures)) == [outcome]
-        assert outcomes(await driver.erase(erasures)) == [Outcome.DELIVERED]
-        assert crm.erased == {"c1"}
 
 
 def failed(code: str, message: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from connectors.results import Outcome, Result
 from tests.platforms import test_conformance as laws
 from tests.platforms.changes import change, entered, exited
 from tests.platforms.driver import AGENT, Driver, driving
-from tests.platforms.servers import GARBAGE, HANG, PASS, Fault, PlatformServer, status
+from tests.platforms.servers import HANG, PASS, PlatformServer, status
 from tests.platforms.servers.salesforce_marketing_cloud import MarketingCloudServer
 
 pytestmark = pytest.mark.parametrize("platform", ["salesforce_marketing_cloud"])
@@ -141,28 +141,6 @@ async def test_by_soap_an_erasure_is_refused(cloud: MarketingCloudServer) -> Non
         assert (result.outcome, result.reason) == (Outcome.REFUSED, "erasure_not_supported")
         assert await driver.ping() == 200
         assert cloud.sent()[-1].headers["soapaction"] == "GetSystemStatus"
-
-
-ERASURE_FAULTS = [
-    (HANG, Outcome.RETRY),
-    (status(500), Outcome.RETRY),
-    (status(429), Outcome.RETRY),
-    (GARBAGE, Outcome.RETRY),
-    (status(403, {"message": "no"}), Outcome.PAUSE),
-]
-
-
-@pytest.mark.parametrize(("fault", "outcome"), ERASURE_FAULTS)
-async def test_an_erasure_that_fails_is_not_forgotten(
-    cloud: MarketingCloudServer, fault: Fault, outcome: Outcome
-) -> None:
-    erasures = [change("c1", "", "erased", 0)]
-    async with driving(cloud, timeout=0.3 if fault is HANG else 5.0) as driver:
-        await driver.settle(entered("c1"))
-        cloud.fail(fault, at="/contacts/")
-        assert outcomes(await driver.erase(erasures)) == [outcome]
-        assert outcomes(await driver.erase(erasures)) == [Outcome.DELIVERED]
-        assert cloud.erased == {"c1"}
 
 
 # The laws of all platforms, in the modes that their suite does not see.

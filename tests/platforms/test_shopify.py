@@ -12,7 +12,7 @@ from connectors.rates import Window
 from connectors.results import Outcome, Result
 from tests.platforms.changes import NOW, change, entered, exited
 from tests.platforms.driver import AGENT, Driver, driving
-from tests.platforms.servers import GARBAGE, HANG, PASS, Fault, PlatformServer, status
+from tests.platforms.servers import PASS, PlatformServer, status
 from tests.platforms.servers.shopify import ShopifyServer
 
 pytestmark = pytest.mark.parametrize("platform", ["shopify"])
@@ -65,26 +65,6 @@ async def test_an_erasure_asks_for_the_erasure_of_the_data(store: ShopifyServer,
     }
     nobody = change("x", "", "erased", 0, profile={"email": "x@elsewhere.example"})
     assert outcomes(await driver.erase([nobody])) == [Outcome.DELIVERED]
-
-
-ERASURE_FAULTS = [
-    (HANG, Outcome.RETRY),
-    (status(500), Outcome.RETRY),
-    (status(429), Outcome.RETRY),
-    (GARBAGE, Outcome.RETRY),
-    (status(403, {"message": "no"}), Outcome.PAUSE),
-]
-
-
-@pytest.mark.parametrize(("fault", "outcome"), ERASURE_FAULTS)
-async def test_an_erasure_that_fails_is_not_forgotten(store: ShopifyServer, fault: Fault, outcome: Outcome) -> None:
-    erasures = [change("c1", "", "erased", 0)]
-    async with driving(store, timeout=0.3 if fault is HANG else 5.0) as driver:
-        await driver.settle(entered("c1"))
-        store.fail(fault)
-        assert outcomes(await driver.erase(erasures)) == [outcome]
-        assert outcomes(await driver.erase(erasures)) == [Outcome.DELIVERED]
-        assert store.erased == {"c1"}
 
 
 # Customers.

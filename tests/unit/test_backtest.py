@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.changes import read_change
+from connectors.platforms import klaviyo
 from stream.backtest.calls import cost
 from stream.backtest.figures import figures, series, slice_of
-from stream.backtest.limits import PLATFORMS, Platform
+from stream.backtest.limits import ROWS, SEGMENTS, Platform, Row, platforms
 from stream.backtest.plots import bars, chart, save_png
 from stream.backtest.run import Backtest, NothingToTest, Outcome
 from stream.backtest.tally import Flapping, Tally
@@ -24,6 +27,7 @@ from stream.core.routing import partition_of
 from stream.core.segments import DefinitionErrors
 from stream.core.time import parse_iso
 from stream.interpreter import InMemoryRecord, Interpreter
+from stream.rehearsal import rehearse
 from stream.sources import SourceRecord
 from tests.conformance.scenarios import BOOK, merged
 
@@ -247,12 +251,39 @@ def test_changes_wait_where_more_come_than_the_platform_takes(minutes: dict[int,
 
 def test_every_platform_has_its_source_once() -> None:
     """And a limit is a number of calls in a number of seconds."""
-    assert len({platform.name for platform in PLATFORMS}) == len(PLATFORMS)
-    for platform in PLATFORMS:
+    assert len({platform.name for platform in platforms()}) == len(platforms())
+    for platform in platforms():
         assert (
             platform.name.split(".")[0] in ("SFMC", *platform.source.split(" ")[0].split(".")) and platform.people > 0
         )
         assert all(count > 0 and seconds > 0 for count, seconds in platform.limits)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.module)
+def test_the_call_is_one_that_the_platform_makes_and_counts_against_its_rate(row: Row) -> None:
+    """As the module says the rate and the batch, it is what leaves: the table cannot drift from delivery."""
+    change = read_change(
+        b'{"id":"1","customer_id":"c","segment":"%b","action":"entered","at":"2026-03-02T10:00:00Z","sequence":1,'
+        b'"profile":{"email":"c@example.com"}}' % SEGMENTS[0].encode()
+    )
+    requests = rehearse(row.connector(), change, 1_772_445_600.0).requests
+    methods = re.findall(r"\b[A-Z]{3,}\b", row.call)
+    (path,) = re.findall(r"/.*", row.call.partition(", remove_")[0]) or [""]
+    shape = re.sub(r"\\\{.*?\\\}", "[^/?]+", re.escape(path))
+    made = [request for request in requests if request.method in methods and re.search(shape, request.url)]
+    assert made and {request.limit for request in made} == {row.limit}
+
+
+def test_the_numbers_are_those_of_the_platforms_modules() -> None:
+    """Rates, batch sizes, and what may share a request: by what is known of some of them."""
+    found = {platform.name: platform for platform in platforms()}
+    assert found["Klaviyo"].limits == tuple((w.requests, w.seconds) for w in klaviyo.LIMITS["list-add"])
+    assert (found["Klaviyo"].people, found["Klaviyo"].shared) == (
+        klaviyo.Config.model_fields["batch_size"].default,
+        "direction",
+    )
+    assert (found["HubSpot"].limits, found["HubSpot"].shared) == (((190, 10), (625_000, 86_400)), "all")
+    assert found["SFMC"].shared == "segment", "rows of one data extension with the same column"
 
 
 # -- pictures ------------------------------------------------------------------------------------------------

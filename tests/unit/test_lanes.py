@@ -361,6 +361,117 @@ def test_of_two_redeliveries_the_older_is_not_sent_after_the_newer(coalesce: boo
     assert drain(lanes, 2.0) == ([["a-8-replay"]] if coalesce else [["a-7-replay"], ["a-8-replay"]])
 
 
+def told(parcel: Parcel | None) -> list[str]:
+    assert parcel is not None
+    return ids(parcel.to_tell())
+
+
+def test_the_ledger_hears_of_what_took_an_older_one_s_place_and_of_what_leaves_before_it() -> None:
+    """Once each, when they first leave; of nothing else."""
+    lanes = Lanes(batch_size=10, coalesce=True)
+    for one in (of("a", 1, "x"), of("a", 2, "y"), of("a", 3, "x"), of("a", 4, "z"), of("b", 1, "x")):
+        lanes.add(one, 0.0)
+    parcel = lanes.take(0.0)
+    assert (names(parcel), told(parcel)) == (["a-2", "b-1"], ["a-2"])
+    assert parcel
+    lanes.finish(parcel.changes[1], sent=True)
+    lanes.park(parcel.part(parcel.changes[:1]), 0.0)
+    again = lanes.take(0.0)
+    assert told(again) == ["a-2"]  # it has not been told: an attempt that came to nothing before is no word
+    assert again
+    lanes.finish(again.changes[0], sent=True)
+    third = lanes.take(0.0)
+    assert (names(third), told(third)) == (["a-3"], ["a-3"])
+    assert third
+    lanes.finish(third.changes[0], sent=True)
+    assert told(lanes.take(0.0)) == []
+
+
+def test_the_ledger_hears_of_what_took_the_place_of_one_that_is_retried() -> None:
+    """That may have arrived, or not."""
+    lanes = Lanes(coalesce=True)
+    lanes.add(of("a", 1), 0.0)
+    failed = lanes.take(0.0)
+    assert failed and told(failed) == []
+    lanes.park(failed.part(failed.changes), 1.0)
+    lanes.add(of("a", 2, "y"), 0.0)
+    lanes.add(of("a", 3), 0.0)
+    first = lanes.take(1.0)
+    assert (names(first), told(first), ids(lanes.superseded())) == (["a-2"], ["a-2"], ["a-1"])
+    assert first
+    lanes.finish(first.changes[0], sent=True)
+    assert told(lanes.take(1.0)) == ["a-3"]
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+def test_the_ledger_hears_of_the_next_after_one_that_was_given_up(coalesce: bool) -> None:
+    """However much later it comes, unless the one that was given up cannot be read again."""
+    lanes = Lanes(coalesce=coalesce)
+    for committed, expected in ((1, ["a-2"]), (2, [])):
+        lanes.add(of("a", 1), 0.0)
+        assert told(lanes.take(0.0)) == []
+        lanes.finish(of("a", 1), sent=False)
+        lanes.committed({0: committed})
+        lanes.add(of("a", 2), 0.0)
+        assert told(lanes.take(0.0)) == expected
+        lanes.finish(of("a", 2), sent=True)
+
+
+def test_the_ledger_hears_of_every_erasure_and_of_no_redelivery() -> None:
+    """And of what takes another's place behind an erasure, where numbers begin again."""
+    lanes = Lanes(coalesce=True)
+    lanes.add(of("a", 7), 0.0)
+    out = lanes.take(0.0)
+    assert out
+    lanes.add(erasure("a", at=8, offset=8), 0.0)
+    lanes.add(of("a", 1, offset=9), 0.0)
+    lanes.add(of("a", 2, offset=10), 0.0)
+    lanes.finish(out.changes[0], sent=True)
+    assert told(lanes.take(0.0)) == ["a-erased"]
+    lanes.finish(erasure("a", at=8, offset=8), sent=True)
+    assert told(lanes.take(0.0)) == ["a-2"]
+    lanes.finish(of("a", 2, offset=10), sent=True)
+    lanes.add(of("a", 2, origin="resync"), 0.0)
+    assert told(lanes.take(0.0)) == []
+
+
+def test_what_is_written_again_behind_something_newer_is_not_sent() -> None:
+    """By a worker that was paused while another wrote on."""
+    lanes = Lanes()
+    for sequence, offset in ((1, 1), (2, 2), (1, 3), (2, 4)):
+        lanes.add(of("a", sequence, offset=offset), 0.0)
+    assert ids(lanes.superseded()) == ["a-1"]
+    assert drain(lanes) == [["a-1"], ["a-2"], ["a-2"]]
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+def test_what_follows_an_erasure_is_not_older_than_a_redelivery_before_it(coalesce: bool) -> None:
+    """Numbers begin again: the redelivery that was on its way is of before."""
+    lanes = Lanes(coalesce=coalesce)
+    lanes.add(of("a", 7, origin="replay"), 0.0)
+    out = lanes.take(0.0)
+    assert out
+    lanes.add(erasure("a", at=8, offset=8), 0.0)
+    lanes.add(replace(of("a", 1, offset=9), at="2026-01-02T03:04:09Z"), 0.0)
+    lanes.add(replace(of("a", 1, "y", origin="resync"), at="2026-01-02T03:04:10Z"), 0.0)
+    lanes.finish(out.changes[0], sent=True)
+    assert lanes.superseded() == []
+    assert drain(lanes) == [["a-erased"], ["a-1"], ["a-1-resync"]]
+
+
+@pytest.mark.parametrize("origin", ["live", "replay"])
+def test_a_redelivery_that_follows_an_erasure_is_not_older_than_what_is_on_its_way(origin: Origin) -> None:
+    """That is of before, whatever its number."""
+    lanes = Lanes()
+    lanes.add(of("a", 7, origin=origin), 0.0)
+    out = lanes.take(0.0)
+    assert out
+    lanes.add(erasure("a", at=8, offset=8), 0.0)
+    lanes.add(replace(of("a", 1, origin="resync"), at="2026-01-02T03:04:10Z"), 0.0)
+    lanes.finish(out.changes[0], sent=True)
+    assert drain(lanes) == [["a-erased"], ["a-1-resync"]]
+
+
 @given(data=st.data(), coalesce=st.booleans(), batch_size=st.integers(1, 4))
 def test_whatever_comes_ends_once_and_nothing_older_is_sent_after_something_newer(
     data: st.DataObject, coalesce: bool, batch_size: int

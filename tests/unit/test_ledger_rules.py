@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from connectors.changes import ERASED, Change, Origin
-from connectors.ledger import NOTHING, Erasure, Known, Mark, Verdict, mark_of, verdict
+from connectors.ledger import LIVE, NOTHING, Erasure, Known, Ledger, Mark, Verdict, begun_of, mark_of, verdict
+from connectors.ledgerstore import MemoryStore
 from connectors.rebuild import mark_of as mark_of_receipt
 from connectors.records import receipt
 
@@ -68,6 +71,82 @@ def test_an_erasure_is_sent_once() -> None:
     assert mark_of(erased) == Mark(2, "c", "", 0, Erasure(40, "2026-01-02T03:04:06Z"))
 
 
+def test_what_was_begun_is_sent_again_and_nothing_before_it() -> None:
+    """A redelivery of something older is what somebody asked for."""
+    assert begun_of(change(7)) == Mark(2, "c", LIVE, 7, live=False)
+    assert verdict(change(7), Known(5, None, live=7)) is Verdict.SEND
+    assert verdict(change(6), Known(5, None, live=7)) is Verdict.SUPERSEDED
+    assert verdict(change(5), Known(5, None, live=7)) is Verdict.DELIVERED
+    assert verdict(change(6, origin="replay"), Known(5, None, live=7)) is Verdict.SEND
+
+
+def test_an_erasure_that_was_begun_is_sent_again_unless_something_followed() -> None:
+    """Then it was given up. What is older than it is not sent, in either case."""
+    erased = Change("id", "c", "", ERASED, "2026-01-02T03:04:06Z", 0, b"{}", 2, 40)
+    begun = Erasure(40, erased.at, begun=True)
+    assert begun_of(erased) == Mark(2, "c", "", 0, begun)
+    assert verdict(erased, Known(0, begun)) is Verdict.SEND
+    assert verdict(erased, Known(0, begun, live=1)) is Verdict.SUPERSEDED
+    assert verdict(erased, Known(0, Erasure(41, erased.at, begun=True))) is Verdict.SUPERSEDED
+    assert verdict(change(9, offset=39), Known(0, begun)) is Verdict.SUPERSEDED
+    assert verdict(change(1, offset=41), Known(0, begun)) is Verdict.SEND
+
+
+class Slow(MemoryStore):
+    """A store whose look answers as of before it was asked, and whose marks are written when it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked, self.answer, self.writing = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def look(self, wanted: Sequence[Change]) -> Sequence[Known]:
+        known = await super().look(wanted)
+        self.looked.set()
+        await self.answer.wait()
+        return known
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        await self.writing.wait()
+        await super().mark(marks)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_is_marked_while_somebody_looks_is_known(before: bool) -> None:
+    """Also what was on its way to the store when the look began; and an erasure ends what the look had found."""
+
+    async def run() -> None:
+        store = Slow()
+        ledger = Ledger(store, lambda _, committed: store.rebuilt(2, 0, 0), changed=lambda: None)
+        await ledger.adopt({2: 0}, {2: 9})
+        await MemoryStore.mark(store, [mark_of(change(50)), mark_of(_of_d(50, 39))])
+        forgotten = Change("id", "d", "", ERASED, "2026-01-02T03:04:06Z", 0, b"{}", 2, 40)
+        other = Change("id", "c", "other", "entered", "2026-01-02T03:04:05Z", 52, b"{}", 2, 50)
+        asked = [change(52), other, change(53), change(54), _of_d(1, 41), _of_d(50, 39)]
+
+        def happen() -> None:
+            ledger.mark(change(53), lambda: None)
+            ledger.mark(forgotten, lambda: None)
+
+        if before:
+            happen()
+            await asyncio.sleep(0)
+        looking = asyncio.create_task(ledger.verdicts(asked))
+        await store.looked.wait()
+        if not before:
+            happen()
+        store.writing.set()
+        await ledger.settle(5.0)
+        store.answer.set()
+        superseded, delivered, send = Verdict.SUPERSEDED, Verdict.DELIVERED, Verdict.SEND
+        assert await looking == [superseded, superseded, delivered, send, send, superseded]
+
+    asyncio.run(run())
+
+
+def _of_d(sequence: int, offset: int) -> Change:
+    return Change("id", "d", "vip", "entered", "2026-01-02T03:04:05Z", sequence, b"{}", 2, offset)
+
+
 def said(status: str, one: Change, destination: str = "crm") -> bytes:
     return receipt(one, destination=destination, status=status, attempts=1, latency_ms=500, now=1_767_323_046.0)
 
@@ -81,6 +160,10 @@ def test_a_receipt_says_what_was_delivered_to_whom() -> None:
     erased = Change("id", "c", "", ERASED, "2026-01-02T03:04:05Z", 0, b"{}", 2, 40)
     assert mark_of_receipt(said("erased", erased), "crm", 2) == Mark(
         2, "c", "", 0, Erasure(40, "2026-01-02T03:04:05.500000Z")
+    )
+    # The customer's numbers begin again behind one that the platform refused, too.
+    assert mark_of_receipt(said("dead_lettered", erased), "crm", 2) == Mark(
+        2, "c", "", 0, Erasure(40, "2026-01-02T03:04:05.500000Z", begun=True)
     )
 
 

@@ -222,8 +222,11 @@ def test_the_deliverers_metrics_are_what_connectors_ask_for(registry: CollectorR
     metrics.pending("crm", 4)
     metrics.lag("crm", 5)
     metrics.state("crm", False, "http_401")
+    metrics.rate_wait("crm", "contacts", 0.5)
+    metrics.rate_wait("crm", "contacts", 0.25)
     found = samples(registry)
     assert found["livesegments_deliveries_total", "crm,delivered"] == 3
+    assert found["livesegments_rate_limit_wait_seconds_total", "crm,contacts"] == 0.75
     assert found["livesegments_delivery_attempt_seconds_sum", "crm"] == 0.5
     assert found["livesegments_delivery_latency_seconds_sum", "crm"] == 0
     assert found["livesegments_delivery_pending", "crm"] == 4
