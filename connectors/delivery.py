@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import redis.asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -22,6 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from connectors.accounts import Accounts
 from connectors.deliverer import Deliverer
 from connectors.destinations import Destinations
+from connectors.ends import true_ends
 from connectors.intake import Intake
 from connectors.ledger import Store
 from connectors.ledgerstore import MemoryStore, RedisStore
@@ -258,6 +260,7 @@ class _Line:
             group=self._group,
             from_the_beginning=self.options.start == "earliest",
             given_up=deliverer.give_up,
+            ends=partial(true_ends, settings.kafka, settings.changes_topic),
             watchdog=Watchdog(settings.stall_limit),
         )
         await deliverer.run(intake, stop)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -51,6 +51,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         group: str,
         from_the_beginning: bool,
         given_up: Callable[[], Awaitable[None]],
+        ends: Callable[[Collection[int]], Awaitable[Mapping[int, int]]],
         watchdog: Watchdog,
     ) -> None:
         self._consumer = consumer
@@ -60,6 +61,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._group = group
         self._from_the_beginning = from_the_beginning
         self._given_up = given_up
+        self._ends = ends
         self._watchdog = watchdog
         self._progress: dict[TopicPartition, Progress] = {}
         self._committed: dict[TopicPartition, Mark] = {}
@@ -136,8 +138,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         taken_up = {
             p.partition: progress.first_unfinished() for p, progress in self._progress.items() if self._is_live(p)
         }
-        ends = await self._consumer.end_offsets([TopicPartition(self._changes, partition) for partition in taken_up])
-        return taken_up, {partition.partition: end for partition, end in ends.items()}
+        return taken_up, await self._ends(taken_up)
 
     def _is_live(self, partition: TopicPartition) -> bool:
         return bool(partition.topic == self._changes)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection, Mapping
+from functools import partial
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from connectors.ends import true_ends
 from connectors.intake import BACKLOG, BACKLOG_SECONDS, Intake
 from connectors.watchdog import ConsumerStalled, Watchdog
 from stream.embedded.process import free_ports
@@ -27,6 +30,9 @@ async def test_partitions_that_never_come_are_noticed() -> None:
     async def given_up() -> None:
         forgotten.append("all")
 
+    async def ends(_partitions: Collection[int]) -> Mapping[int, int]:
+        return {}
+
     intake = Intake(
         AIOKafkaConsumer(bootstrap_servers=nowhere, group_id="g"),
         AIOKafkaAdminClient(bootstrap_servers=nowhere),
@@ -35,6 +41,7 @@ async def test_partitions_that_never_come_are_noticed() -> None:
         group="g",
         from_the_beginning=True,
         given_up=given_up,
+        ends=ends,
         watchdog=Watchdog(60.0),
     )
     await intake.watch(1_000.0)
@@ -63,6 +70,7 @@ async def test_who_has_enough_to_do_does_not_ask_for_every_single_change(broker:
 
     async def given_up() -> None: ...
 
+    ends = partial(true_ends, broker.client, bench.settings["changes_topic"])
     intake = Intake(
         consumer,
         admin,
@@ -71,6 +79,7 @@ async def test_who_has_enough_to_do_does_not_ask_for_every_single_change(broker:
         group=f"intake-{bench.tag}",
         from_the_beginning=True,
         given_up=given_up,
+        ends=ends,
         watchdog=Watchdog(60.0),
     )
 
@@ -101,3 +110,17 @@ async def test_who_has_enough_to_do_does_not_ask_for_every_single_change(broker:
         await intake.stop(5.0)
         await admin.close()
     assert (reads <= portions + 1) is bool(waiting), (reads, portions)
+
+
+async def test_a_partition_ends_behind_the_last_record_of_its_last_batch(broker: Broker) -> None:
+    """Whatever the broker says: a ledger that had heard of a record behind the end would be thrown away."""
+    bench = await Bench(broker).create()
+    topic = bench.settings["changes_topic"]
+    async with AIOKafkaProducer(**broker.client, acks="all") as producer:
+        batch = producer.create_batch()
+        for number in range(5):
+            assert batch.append(timestamp=None, key=b"c", value=value("c", number + 1)) is not None
+        batch.close()
+        await (await producer.send_batch(batch, topic, partition=1))
+    assert await true_ends(broker.client, topic, [0, 1]) == {0: 0, 1: 5}
+    assert await true_ends(broker.client, topic, []) == {}
