@@ -13,7 +13,7 @@ from tests.faults.rows import BESIDE, NO_DELIVERER, ROWS
 from tests.faults.verdict import KINDS, Verdict
 
 #: The stock app begins no row after this but the last; it may be stuck for a minute in each.
-STOCK_SECONDS = 540
+STOCK_SECONDS = 400
 
 
 @dataclass

@@ -178,7 +178,10 @@ async def test_what_took_an_older_one_s_place_is_begun_before_it_leaves(
     """
     path = tmp_path / "destinations.yaml"
     behind = [value("ann", number, segment) for number, segment in enumerate(segments, start=2)]
-    others = [value(f"c{number}", 1) for number in range(40)]  # on all partitions, so on ann's
+    # On all partitions, so on ann's. Those between her first and the others give that time to leave when read again.
+    between, others = (
+        [value(f"{name}{number}", 1) for number in range(count)] for name, count in (("b", 400), ("c", 40))
+    )
     anns: list[int] = []
     all_read, on_its_way = asyncio.Event(), asyncio.Event()
 
@@ -189,7 +192,7 @@ async def test_what_took_an_older_one_s_place_is_begun_before_it_leaves(
         anns.append(change["sequence"])
         match anns:
             case [1]:
-                await bench.write([*behind, *others])
+                await bench.write([*between, *behind, *others])
                 await all_read.wait()
                 return Answer(503)
             case [1, 3]:
@@ -213,7 +216,7 @@ async def test_what_took_an_older_one_s_place_is_begun_before_it_leaves(
             )  # fmt: skip
             try:
                 if number is signal.SIGKILL:
-                    await receiver.until(lambda: len(held(receiver)) == len(others))
+                    await receiver.until(lambda: len(held(receiver)) == len(between) + len(others))
                     all_read.set()
                     async with asyncio.timeout(30):
                         await on_its_way.wait()
