@@ -207,7 +207,7 @@ class Partition:
                 plan = plans.get(kind)
                 if plan is None:
                     plan = plans[kind] = book.plan(kind)
-                if plan.tables and plan.is_full(customer, now):
+                if plan.grows and plan.is_full(customer, now):
                     customer.offset = offset
                     self.log_time = now
                     self._refuse(out, record, REJECTED, "record_full", f"more than {MOST_BYTES} bytes in windows")

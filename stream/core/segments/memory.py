@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 #: What is remembered of one customer, as ``nbytes`` counts it, may have so much: people have some kilobytes.
 MOST_BYTES = 1 << 20
+#: Under this key nothing stands in a memory that was found to have more, until it is found to have less.
+FULL = ""
+#: Rows of a table between two looks: who has much does not cost much.
+_ROWS = 512
 
 #: (a customer's memory, an event, now) -> whether that can have changed an answer.
 Remember: TypeAlias = "Callable[[dict[str, list[Any]], Fact, int], bool]"
@@ -181,7 +185,10 @@ def _kept(name: str, node: Aggregate, horizon: int) -> Memory:
             held = memory[name] = []
         elif columns and held and held[0] <= now - horizon:
             forget(held, columns, now - horizon)
-        return add(held, time, value)
+        changed = add(held, time, value)
+        if columns and not len(held) % (_ROWS * columns) and nbytes(memory) > MOST_BYTES:
+            memory[FULL] = []
+        return changed
 
     return Memory(name, 0, horizon, predicate(matching), matching, remember, kept, node.argument)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stream.core.columns import ATTRIBUTES_CHANGE_WITH, SEEN, columns_of_event, event_types_with_columns
 from stream.core.segments.kept import forget
-from stream.core.segments.memory import MOST_BYTES, Memory, Remember, nbytes
+from stream.core.segments.memory import FULL, MOST_BYTES, Memory, Remember, nbytes
 from stream.core.segments.normal import AllOf, Always, Among, Rule, Test, all_of
 from stream.core.segments.predicates import Getter, Predicate, predicate
 from stream.core.segments.segment import Segment
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _Entry: TypeAlias = tuple[int, Remember, Predicate | None]
 #: Combinations of memories whose segments are kept; past it they are looked up anew.
 _KEPT = 4096
-#: Rows of a table between two looks at how much a customer has.
-_ROWS = 512
+#: Of a memory that grows: its key, its columns, its horizon (µs).
+_Table: TypeAlias = tuple[str, int, int]
 #: Fields by which memories are looked up, the most telling first.
 _FIELDS = ("product_id", "category", "cart_id", "order_id", "session_id", "currency")
 
@@ -40,14 +40,20 @@ class Plan:
     touches every segment besides: rules can be true of somebody of whom nothing is known.
     """
 
-    __slots__ = ("_indexed", "_open", "_own", "_readers", "_touched", "memories", "segments", "tables")
+    __slots__ = ("_indexed", "_open", "_own", "_readers", "_tables", "_touched", "grows", "memories", "segments")
 
-    def __init__(self, event_type: str | None, own: Sequence[Segment], fed: Sequence[Memory], all_: Sequence[Segment]):
+    def __init__(
+        self,
+        event_type: str | None,
+        own: Sequence[Segment],
+        fed: Sequence[Memory],
+        all_: Sequence[Segment],
+        tables: Sequence[_Table],
+    ):
         self.memories = tuple(fed)
-        #: What of that grows with the events in a window: key, columns, horizon (µs).
-        self.tables = tuple(
-            (each.key, each.kept.columns, each.horizon) for each in fed if each.kept and each.kept.columns
-        )
+        #: Whether any of that grows with the events in a window.
+        self.grows = any(_is_table(memory) for memory in fed)
+        self._tables = tables
         self._own = tuple(own)
         by_key: dict[str, list[Segment]] = {}
         for segment in all_:
@@ -88,38 +94,41 @@ class Plan:
         return touched
 
     def is_full(self, customer: Customer, now: int) -> bool:
-        """Whether the customer has more in the windows of ``tables`` than a record can hold: ``MOST_BYTES``.
-
-        Looked at with every so many rows only, so that who has much does not cost much.
-        """
+        """Whether the customer has more in the windows of segments than a record is to hold (``memory.FULL``)."""
         memory = customer.memory
-        if memory is None:
+        if memory is None or FULL not in memory:
             return False
-        for key, columns, horizon in self.tables:
+        for key, columns, horizon in self._tables:
             held = memory.get(key)
-            if held is None or len(held) < _ROWS * columns:
-                continue
-            if held[0] <= now - horizon:
+            if held and held[0] <= now - horizon:
                 forget(held, columns, now - horizon)
-            rows = len(held) // columns
-            if rows and rows % _ROWS == 0 and nbytes(memory) > MOST_BYTES:
-                return True
+        if nbytes(memory) > MOST_BYTES:
+            return True
+        del memory[FULL]
         return False
 
 
 def plans(segments: Sequence[Segment], memories: Iterable[Memory]) -> tuple[dict[str, Plan], Plan]:
     """The plans of all event types that make a difference, and the one for all others."""
     held = tuple(memories)
+    tables = tuple((each.key, each.kept.columns, each.horizon) for each in held if each.kept and _is_table(each))
     named = {event_type for memory in held for event_type in memory.event_types}
     types = named | event_types_with_columns() | {ATTRIBUTES_CHANGE_WITH}
-    return {event_type: _plan(event_type, segments, held) for event_type in types}, _plan(None, segments, held)
+    by_type = {event_type: _plan(event_type, segments, held, tables) for event_type in types}
+    return by_type, _plan(None, segments, held, tables)
 
 
-def _plan(event_type: str | None, segments: Sequence[Segment], memories: tuple[Memory, ...]) -> Plan:
+def _is_table(memory: Memory) -> bool:
+    return memory.kept is not None and memory.kept.columns > 0
+
+
+def _plan(
+    event_type: str | None, segments: Sequence[Segment], memories: tuple[Memory, ...], tables: Sequence[_Table]
+) -> Plan:
     columns = SEEN if event_type is None else columns_of_event(event_type)
     profile = event_type == ATTRIBUTES_CHANGE_WITH
     own = [segment for segment in segments if segment.columns & columns or (profile and segment.attributes)]
-    return Plan(event_type, own, [memory for memory in memories if memory.takes(event_type)], segments)
+    return Plan(event_type, own, [memory for memory in memories if memory.takes(event_type)], segments, tables)
 
 
 def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
