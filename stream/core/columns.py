@@ -30,19 +30,6 @@ COLUMNS: Final[MappingProxyType[str, ColumnType]] = MappingProxyType(
     }
 )
 
-#: Never NULL.
-ALWAYS_KNOWN: Final = frozenset(
-    {
-        "customer_id",
-        "cart_value",
-        "cart_items",
-        "first_seen_at",
-        "last_seen_at",
-        "view_count",
-        "order_count",
-        "total_spent",
-    }
-)
 #: Changed by whatever a customer does, a profile update included.
 SEEN: Final = frozenset({"first_seen_at", "last_seen_at"})
 #: Known with the first fact and the same ever after.

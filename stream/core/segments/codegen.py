@@ -7,7 +7,8 @@ are. So rules of one shape have one source, and it is compiled once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
@@ -44,14 +45,13 @@ class Source:
         """Add a statement."""
         self._lines.append(_INDENT * self._depth + text)
 
-    def block(self, head: str) -> _Block:
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
         """``with source.block("if …:")``: what is added inside stands under it."""
         self.line(head)
-        return _Block(self)
-
-    def deeper(self, by: int) -> None:
-        """Indent what follows."""
-        self._depth += by
+        self._depth += 1
+        yield
+        self._depth -= 1
 
     def function(self) -> Callable[..., Any]:
         """The function, compiled."""
@@ -61,17 +61,6 @@ class Source:
         make = _shared(text) if len(text) <= _SHARED else _maker(text)
         made: Callable[..., Any] = make(*self._values)
         return made
-
-
-class _Block:
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def __enter__(self) -> None:
-        self._source.deeper(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._source.deeper(-1)
 
 
 def _maker(text: str) -> Callable[..., Any]:

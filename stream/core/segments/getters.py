@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from types import NoneType
+from typing import Any, TypeAlias, get_args
+
+from msgspec.structs import fields
 
 from stream.core.customer import Customer
 from stream.core.fact import Fact
@@ -32,6 +35,15 @@ _HELD_AS: dict[str, tuple[type, ...]] = {
 }
 #: The columns of events whose name in the SQL is not that of the field.
 _FIELDS = {"event_time": "time"}
+
+
+#: Fields of a customer's record that always have a value.
+_ALWAYS_KNOWN = frozenset(each.name for each in fields(Customer) if NoneType not in get_args(each.type))
+
+
+def is_known(column: Column) -> bool:
+    """Whether the column is never NULL."""
+    return column.table == "customers" and column.name in _ALWAYS_KNOWN
 
 
 def field(column: Column) -> str:

@@ -14,10 +14,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from stream.core.segments.edges import lower
+from stream.core.segments.getters import OPERATORS
 from stream.core.segments.kept import Kept, forget, kept_of
 from stream.core.segments.kinds import exact
 from stream.core.segments.normal import AllOf, Among, AnyOf, AtLeast, Formula, Rule, Test, settle
-from stream.core.segments.predicates import OPERATORS, Predicate, predicate
+from stream.core.segments.predicates import Predicate, predicate
 from stream.core.segments.rows import row_value
 from stream.core.segments.rules import filter_of, leaves
 from stream.core.segments.spelling import key, key_of_kept

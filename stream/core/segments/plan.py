@@ -12,10 +12,11 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stream.core.columns import ATTRIBUTES_CHANGE_WITH, SEEN, columns_of_event, event_types_with_columns
+from stream.core.segments.getters import Getter
 from stream.core.segments.kept import forget
 from stream.core.segments.memory import FULL, MOST_BYTES, Memory, Remember, nbytes
 from stream.core.segments.normal import AllOf, Always, Among, Rule, Test, all_of
-from stream.core.segments.predicates import Getter, Predicate, predicate
+from stream.core.segments.predicates import Predicate, predicate
 from stream.core.segments.segment import Segment
 from stream.core.segments.tree import Literal, Plain
 
@@ -94,7 +95,10 @@ class Plan:
         return touched
 
     def is_full(self, customer: Customer, now: int) -> bool:
-        """Whether the customer has more in the windows of segments than a record is to hold (``memory.FULL``)."""
+        """Whether the customer has more in the windows of segments than a record is to hold (``memory.FULL``).
+
+        Of who was found to have it, what no window sees any more is let go of first.
+        """
         memory = customer.memory
         if memory is None or FULL not in memory:
             return False

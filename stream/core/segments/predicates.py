@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from stream.core.columns import ALWAYS_KNOWN
 from stream.core.segments.codegen import SYMBOLS, Source
-from stream.core.segments.getters import OPERATORS, Getter, field, getter
+from stream.core.segments.getters import field, getter, is_known
 from stream.core.segments.normal import AllOf, Always, Among, AnyOf, Formula, Missing, Rule, Test
 from stream.core.segments.rows import row_condition
 from stream.core.segments.tree import Column, Literal, is_timeless
-
-__all__ = ["OPERATORS", "Getter", "Predicate", "expression", "getter", "predicate", "read"]
 
 Predicate: TypeAlias = Callable[[Any], bool]
 
@@ -60,7 +57,7 @@ def _test(rule: Test, source: Source) -> str:
     symbol = SYMBOLS[rule.op]
     if isinstance(rule.right, Literal):
         fixed = source.value(rule.right.value)
-        if (rule.op == "=" and not rule.null) or _is_known(rule.left):
+        if (rule.op == "=" and not rule.null) or is_known(rule.left):
             return f"({read(rule.left, source)} {symbol} {fixed})"  # None equals no value
         left = source.local("v")
         return _where_known([(left, read(rule.left, source))], f"{left} {symbol} {fixed}", rule.null)
@@ -80,14 +77,10 @@ def _where_known(values: list[tuple[str, str]], then: str, null: bool) -> str:
 def _among(rule: Among, source: Source) -> str:
     value, options = read(rule.column, source), source.value(frozenset(rule.options))
     word = "in" if rule.inside else "not in"
-    if rule.null is not rule.inside or _is_known(rule.column):  # None is in no list
+    if rule.null is not rule.inside or is_known(rule.column):  # None is in no list
         return f"({value} {word} {options})"
     name = source.local("v")
     return _where_known([(name, value)], f"{name} {word} {options}", rule.null)
-
-
-def _is_known(column: Column) -> bool:
-    return column.table == "customers" and column.name in ALWAYS_KNOWN
 
 
 def _formula(rule: Formula) -> Predicate:
