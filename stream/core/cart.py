@@ -18,8 +18,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from stream.core.time import NEVER
+
 #: Above it a double has no six decimals.
 _EXACT = 1e9
+_MILLION = 1_000_000
+#: Above it (in millionths) a sum is not kept: the state holds 64 bits.
+_KEPT = 2**62
 #: The cart of events that name none.
 DEFAULT_CART = ""
 #: Not a cart: what purchases that name no cart have covered, for carts and items that are yet to arrive.
@@ -99,17 +104,89 @@ class Line(msgspec.Struct, array_like=True, gc=False):
 
 
 class Cart(msgspec.Struct, array_like=True, gc=False):
-    """One cart. ``cleared`` is the event time (µs) up to which a purchase covered all of it."""
+    """One cart. ``cleared`` is the event time (µs) up to which a purchase covered all of it.
+
+    What its lines come to is kept beside them, because it is asked for with every fact about a cart: ``value`` and
+    ``items`` in millionths, whole, so that it is the same whatever the order of the facts; ``filled``, the lines that
+    have something in them, -1 where all this has to be counted anew; ``started`` (µs), the earliest ``since`` of
+    those. Nothing in it can be forgotten before the event time ``oldest`` (µs) is over.
+    """
 
     cleared: int = -1
     updated: int = -1
     lines: dict[str, Line] = {}
+    value: int = 0
+    items: int = 0
+    filled: int = -1
+    started: int = 0
+    oldest: int = -1
 
     def clear(self, time: int) -> None:
         """A purchase of the whole cart at ``time`` (µs)."""
         self.cleared = max(self.cleared, time)
         for line in self.lines.values():
             line.clear(time)
+        self.updated = max(self.updated, time)
+        self.oldest = -1
+        self.count()
+
+    def change(self, line: Line, delta: float | None, price: float, time: int) -> None:
+        """What ``change`` says, for one line."""
+        before, stated, since = line.quantity, line.price, line.since
+        if delta is None:
+            line.clear(time)
+        else:
+            line.put(time, delta, price)
+        latest = line.cleared if line.cleared > time else time
+        if latest > self.updated:
+            self.updated = latest
+        after = line.quantity
+        if after <= 0:
+            last = _last(line)
+            if last < self.oldest:
+                self.oldest = last
+            if before <= 0:
+                return
+        if self.filled < 0:
+            self.count()
+            return
+        if before > 0:
+            self.value -= millionths(before * stated)
+            self.items -= millionths(before)
+        else:
+            self.filled += 1
+        if after > 0:
+            self.value += millionths(after * line.price)
+            self.items += millionths(after)
+            if line.since == since and before > 0:
+                return
+            if self.filled == 1 or line.since < self.started:
+                self.started = line.since
+                return
+        else:
+            self.filled -= 1
+        if before > 0 and since == self.started:
+            self.started = min([each.since for each in self.lines.values() if each.quantity > 0], default=0)
+
+    def count(self) -> None:
+        """Add up all lines."""
+        filled = [line for line in self.lines.values() if line.quantity > 0]
+        self.value = sum(millionths(line.quantity * line.price) for line in filled)
+        self.items = sum(millionths(line.quantity) for line in filled)
+        self.filled = len(filled)
+        self.started = min((line.since for line in filled), default=0)
+
+    def forget(self, horizon: int) -> bool:
+        """Let go of lines that were emptied before ``horizon`` (µs of event time); True if nothing of it is left."""
+        empty = [(product, _last(line)) for product, line in self.lines.items() if line.quantity <= 0]
+        for product, last in empty:
+            if last < horizon:
+                del self.lines[product]
+        if self.filled:
+            self.oldest = min((last for _, last in empty if last >= horizon), default=NEVER)
+            return False
+        self.oldest = min((last for _, last in empty if last >= horizon), default=self.updated)
+        return self.updated < horizon and not self.lines
 
 
 class Totals(NamedTuple):
@@ -125,6 +202,11 @@ def _age(line: Line) -> int:
     return line.entries[-1][0] if line.entries else line.cleared
 
 
+def _last(line: Line) -> int:
+    """The event time of the last fact that a line is about."""
+    return max(line.cleared, _age(line))
+
+
 def cart_of(carts: dict[str, Cart], cart_id: str | None) -> Cart:
     """The named cart (or the default one), made if there is none; the least recently used gives way."""
     return _cart(carts, cart_id or DEFAULT_CART)
@@ -137,7 +219,7 @@ def _cart(carts: dict[str, Cart], key: str) -> Cart:
         if len(real) >= MAX_CARTS:
             del carts[min(real, key=lambda name: carts[name].updated)]
         covered = carts[EVERY_CART].cleared if EVERY_CART in carts else -1
-        cart = carts[key] = Cart(covered, covered, {})
+        cart = carts[key] = Cart(covered, covered, {}, filled=0, oldest=covered)
     return cart
 
 
@@ -147,6 +229,7 @@ def line_of(carts: dict[str, Cart], cart: Cart, product: str) -> Line:
     if line is None:
         if len(cart.lines) >= MAX_LINES:
             del cart.lines[min(cart.lines, key=lambda name: _age(cart.lines[name]))]
+            cart.count()
         covered = cart.cleared
         if (every := carts.get(EVERY_CART)) is not None and (bought := every.lines.get(product)) is not None:
             covered = max(covered, bought.cleared)
@@ -164,77 +247,77 @@ def change(
     line = cart.lines.get(product)
     if line is None:
         line = line_of(carts, cart, product)
-    if delta is None:
-        line.clear(time)
-    else:
-        line.put(time, delta, price)
-    latest = line.cleared if line.cleared > time else time
-    if latest > cart.updated:
-        cart.updated = latest
+    cart.change(line, delta, price, time)
 
 
-def purchase(carts: dict[str, Cart], cart_id: str | None, items: Iterable[tuple[str, float | None]], time: int) -> None:
+def purchase(
+    carts: dict[str, Cart], cart_id: str | None, items: Iterable[tuple[str, float | None, float]], time: int
+) -> None:
     """Take what a purchase covers out of the carts.
 
-    With ``items`` (product, quantity or None for all of it) only those; without, the whole of the named cart; and
-    with neither items nor a cart, every cart, as far as it was filled by ``time`` (µs).
+    With ``items`` (product, quantity or None for all of it, price) only those; without, the whole of the named cart;
+    and with neither items nor a cart, every cart, as far as it was filled by ``time`` (µs).
     """
-    bought = list(items)
-    if not bought:
+    whole = True
+    for product, quantity, _ in items:
+        whole = False
+        delta = None if quantity is None else -quantity
+        if cart_id:
+            change(carts, cart_id, product, delta, 0.0, time)
+            continue
+        held = False
+        for key, cart in carts.items():
+            line = cart.lines.get(product)
+            if line is not None and key != EVERY_CART:
+                held = True
+                cart.change(line, delta, 0.0, time)
+        if quantity is None:  # the carts that will turn out to have held it, too
+            change(carts, EVERY_CART, product, None, 0.0, time)
+        elif not held:
+            change(carts, DEFAULT_CART, product, delta, 0.0, time)
+    if whole:
         if cart_id is None:
             _cart(carts, EVERY_CART)
-        for cart in [cart_of(carts, cart_id)] if cart_id else list(carts.values()):
+        for cart in [cart_of(carts, cart_id)] if cart_id else carts.values():
             cart.clear(time)
-            cart.updated = max(cart.updated, time)
-    for product, quantity in bought:
-        for key in _carts_to_settle(carts, cart_id, product, quantity):
-            change(carts, key, product, None if quantity is None else -quantity, 0.0, time)
-
-
-def _carts_to_settle(carts: dict[str, Cart], cart_id: str | None, product: str, quantity: float | None) -> list[str]:
-    """The cart that the purchase names, else those that hold the product, and those that will turn out to have.
-
-    Some pieces of an item that no cart holds are taken from the default one.
-    """
-    if cart_id:
-        return [cart_id]
-    holding = [key for key, cart in carts.items() if product in cart.lines and key != EVERY_CART]
-    if quantity is None:
-        _cart(carts, EVERY_CART)
-        return [*holding, EVERY_CART]
-    return holding or [DEFAULT_CART]
 
 
 def totals(carts: dict[str, Cart], now: int) -> Totals:
     """Add up all carts, and forget what was emptied more than ``LATENESS`` before ``now`` (µs of event time)."""
-    value = items = 0.0
+    value = items = 0
     started: int | None = None
     updated: int | None = None
     horizon = now - LATENESS
-    over: list[tuple[str, str | None]] | None = None
-    for key, cart in carts.items():
-        filled = False
-        for product, line in cart.lines.items():
-            quantity = line.quantity
-            if quantity > 0:
-                filled = True
-                items += quantity
-                value += quantity * line.price
-                if started is None or line.since < started:
-                    started = line.since
-            elif line.cleared < horizon and _age(line) < horizon:
-                over = [*(over or ()), (key, product)]
-        if filled:
+    old = huge = False
+    for cart in carts.values():
+        if cart.filled < 0:
+            cart.count()
+        if cart.filled:
+            value += cart.value
+            items += cart.items
+            if not -_KEPT < cart.value < _KEPT or cart.items >= _KEPT:
+                huge = True
+            if started is None or cart.started < started:
+                started = cart.started
             if updated is None or cart.updated > updated:
                 updated = cart.updated
-        elif cart.updated < horizon:
-            over = [*(over or ()), (key, None)]
-    for key, forgotten in over or ():
-        if forgotten is not None:
-            del carts[key].lines[forgotten]
-        elif not carts[key].lines:
+        if cart.oldest < horizon:
+            old = True
+    if old:
+        for key in [key for key, cart in carts.items() if cart.oldest < horizon and cart.forget(horizon)]:
             del carts[key]
-    return Totals(rounded(value), rounded(items), started, updated)
+    if huge:
+        for cart in carts.values():
+            cart.filled, cart.value, cart.items = -1, 0, 0
+    return Totals(value / _MILLION, items / _MILLION, started, updated)
+
+
+def millionths(amount: float) -> int:
+    """An amount to six decimals, as a whole number of millionths."""
+    if amount < _EXACT:
+        return floor(amount * 1e6 + 0.5)
+    whole = int(amount)
+    return whole * _MILLION + floor((amount - whole) * 1e6 + 0.5)
 
 
 def rounded(amount: float) -> float:

@@ -15,7 +15,7 @@ from stream.core.segments import CompiledBook
 from stream.core.time import format_iso
 
 #: Version of the code that decides. Raise it with every commit that can change what a log says.
-CODE = "3"
+CODE = "4"
 
 _encode = msgspec.json.Encoder().encode
 

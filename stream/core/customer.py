@@ -129,7 +129,7 @@ def _fold_purchase(customer: Customer, fact: Fact) -> None:
     if carts is None:
         # Kept although nothing is in it: an addition of earlier event time may still be on its way.
         carts = customer.carts = {}
-    purchase(carts, fact.cart_id, [(product, quantity) for product, quantity, _ in bought], fact.time)
+    purchase(carts, fact.cart_id, bought, fact.time)
     _total(customer, carts, fact.time)
 
 

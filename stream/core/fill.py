@@ -18,6 +18,7 @@ from stream.core.membership import Edition
 from stream.core.output import LogRecord, Output
 from stream.core.partition import Partition
 from stream.core.segments.plan import plans
+from stream.core.segments.settle import settler
 
 
 class Fill:
@@ -30,7 +31,7 @@ class Fill:
         memories = [memory for memory in edition.book.memories if memory.key in fact.keys]
         by_type, others = plans((), memories)
         book = replace(edition.book, segments=(), by_name={}, memories=tuple(memories), _plans=by_type)
-        book = replace(book, _plan_of_others=others)
+        book = replace(book, settle=settler(()), _plan_of_others=others)
         since = dict.fromkeys(fact.keys, 0)
         self._scratch.membership.adopt(Edition(1, 0, edition.source, book, since))
         # Nobody is there yet to be swept.

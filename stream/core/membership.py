@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stream.core.attributes import AttributeTypeError, coerce, stated
-from stream.core.changes import Change, cause_of, change
+from stream.core.changes import Change, change
 from stream.core.customer import Customer
-from stream.core.decode import Fact
 from stream.core.hysteresis import forget
 from stream.core.segments import CompiledBook, Segment
-from stream.core.time import NEVER
+from stream.core.segments.settle import settle
 
 _TIME = {"kind": "time"}
 
@@ -188,54 +187,22 @@ class Membership:
         out: list[Change],
     ) -> None:
         """Decide ``segments`` at ``at`` (µs) and write down when each next changes by itself."""
-        due = customer.due
-        for segment in segments:
-            member, until = segment.evaluate(customer, at)
-            name = segment.name
-            if until < NEVER:
-                if due is None:
-                    due = customer.due = {}
-                due[name] = until
-            elif due is not None and name in due:
-                del due[name]
-            members = customer.members
-            if member is not (members is not None and name in members):
-                self._flip(customer, segment, member, at, cause, edition, out)
+        turned: list[Segment] = []
+        settle(segments, customer, at, turned)
+        self.turn(customer, turned, at, cause, edition, out)
 
-    def decide(
+    def turn(
         self,
         customer: Customer,
         segments: Sequence[Segment],
         at: int,
-        fact: Fact,
+        cause: dict[str, Any],
         edition: Edition,
         out: list[Change],
     ) -> None:
-        """What ``fact`` changes at ``at`` (µs): ``evaluate`` and ``schedule`` in one, because this is the hot path."""
-        due = customer.due
-        members = customer.members
-        cause: dict[str, Any] | None = None
-        soonest = NEVER
+        """The customer leaves those of ``segments`` that it is in, and enters the others."""
         for segment in segments:
-            member, until = segment.evaluate(customer, at)
-            name = segment.name
-            if until < NEVER:
-                if due is None:
-                    due = customer.due = {}
-                due[name] = until
-                if until < soonest:
-                    soonest = until
-            elif due is not None and name in due:
-                del due[name]
-            if member is not (members is not None and name in members):
-                if cause is None:
-                    cause = cause_of(fact)
-                self._flip(customer, segment, member, at, cause, edition, out)
-                members = customer.members
-        # What was due before has its entry on the heap already.
-        if soonest < NEVER and (not customer.wake or soonest < customer.wake):
-            customer.wake = soonest
-            heappush(self.heap, (soonest, customer.customer_id))
+            self._flip(customer, segment, segment.name not in (customer.members or ()), at, cause, edition, out)
 
     def _flip(
         self,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import heappush
 from typing import Any, Protocol
 
 import msgspec
 
 from stream.core.attributes import AttributeTypeError
 from stream.core.bots import BotAgents
+from stream.core.changes import cause_of
 from stream.core.config import CoreSettings
 from stream.core.customer import Customer, fold
 from stream.core.decode import Fact, Unusable, check_depth, decode
@@ -25,8 +27,9 @@ from stream.core.output import (
     Refused,
 )
 from stream.core.routing import partition_of
-from stream.core.segments import CompiledBook, DefinitionErrors, Plan, compile_book, load_book
+from stream.core.segments import CompiledBook, DefinitionErrors, Plan, Segment, compile_book, load_book
 from stream.core.segments.memory import MOST_BYTES
+from stream.core.time import NEVER
 from stream.core.windows import SeenContents, SeenIds, digest, hashed
 
 _MS = 1000
@@ -106,6 +109,7 @@ class Partition:
         window, window_ends = 0, -1  # of the rate, as of `now`
         plans: dict[str, Plan] = {}
         plan: Plan | None = None
+        turned: list[Segment] = []  # what a fact makes its customer enter or leave
         edition = membership.edition
         book = edition.book if edition else None
         number = edition.number if edition else 0
@@ -229,12 +233,23 @@ class Partition:
             if book is None:
                 continue
             assert plan is not None
-            segments = plan.feed(customer, fact, now)
             if fresh:
-                segments = book.segments
-            if segments:
+                plan.feed(customer, fact, now)
+                soonest = book.settle(customer, now, turned)
+            elif plan.is_idle:
+                continue
+            else:
+                fed = plan.feed(customer, fact, now)
+                found = plan.touched.get(fed)
+                soonest = (found or plan.look(fed)).settle(customer, now, turned)
+            if turned:
                 assert edition is not None
-                membership.decide(customer, segments, now, fact, edition, changes)
+                membership.turn(customer, turned, now, cause_of(fact), edition, changes)
+                turned.clear()
+            # What was due before has its entry on the heap already.
+            if soonest < NEVER and (not customer.wake or soonest < customer.wake):
+                customer.wake = soonest
+                heappush(heap, (soonest, name))
         self.log_time = now
         self.met_facts = met_facts
         if applied:

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from stream.core.columns import COLUMNS
 from stream.core.customer import Customer, fold
 from stream.core.fact import Fact
-from stream.core.segments import compile_book, load_book
+from stream.core.segments import Segment, compile_book, load_book
+from stream.core.segments.settle import settle
+from stream.core.time import NEVER
 
 SECOND = 1_000_000
 START = 1_772_366_400 * SECOND
@@ -97,3 +99,38 @@ def test_a_fact_changes_no_segment_that_its_plan_leaves_out(log: list[Fact]) -> 
                 memory.remember(customer.memory, fact, now)
         changed = {name for name, answer in answers(customer, now).items() if answer != before[name]}
         assert changed <= {segment.name for segment in plan.segments}
+
+
+@settings(max_examples=150, deadline=None)
+@given(facts)
+def test_what_is_compiled_does_what_asking_one_after_the_other_does(log: list[Fact]) -> None:
+    """The same is remembered, the same segments turn, the same instants are announced."""
+    now = START + 10 * SECOND
+    one, other = (Customer(0, "a", log[0].time, log[0].time) for _ in range(2))
+    for each in (one, other):
+        turned: list[Segment] = []
+        settle(BOOK.segments, each, now, turned)
+        each.members = dict.fromkeys((segment.name for segment in turned), now)
+    for fact in log:
+        for each in (one, other):
+            fold(each, fact, BOOK.attributes)
+        plan = BOOK.plan(fact.event_type)
+        touched = plan.look(plan.feed(one, fact, now))
+        turned = []
+        soonest = touched.settle(one, now, turned)
+        remembered = {} if other.memory is None else other.memory
+        for memory in BOOK.memories:
+            if memory.matches(fact):
+                memory.remember(remembered, fact, now)
+        other.memory = remembered or None
+        expected: list[Segment] = []
+        settle(BOOK.segments, other, now, expected)
+        assert one.memory == other.memory
+        assert turned == expected
+        assert (one.due or {}) == (other.due or {})
+        assert soonest == min(((one.due or {}).get(each.name, NEVER) for each in touched.segments), default=NEVER)
+        for each in (one, other):
+            members = each.members = each.members or {}
+            for segment in turned:
+                if members.pop(segment.name, None) is None:
+                    members[segment.name] = now

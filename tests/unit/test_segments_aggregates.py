@@ -369,7 +369,8 @@ def test_a_plan_touches_a_segment_only_if_its_aggregate_can_have_changed() -> No
     touched = []
     for index, (kind, price) in enumerate([("view", 5.0), ("view", 2.0), ("view", 6.0), ("search", 9.0)]):
         fact = Fact(None, "c", kind, index, True, price=price)
-        touched.append([segment.name for segment in book.plan(kind).feed(customer, fact, NOW)])
+        plan = book.plan(kind)
+        touched.append([segment.name for segment in plan.look(plan.feed(customer, fact, NOW)).segments])
     assert touched == [["count", "top"], ["count"], ["count", "top"], ["count"]]
 
 

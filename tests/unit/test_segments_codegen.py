@@ -9,8 +9,9 @@ import pytest
 
 from stream.core.customer import Customer
 from stream.core.fact import Fact
-from stream.core.segments import Definition, DefinitionBook, Segment, compile_book
+from stream.core.segments import CompiledBook, Definition, DefinitionBook, Segment, compile_book
 from stream.core.segments.getters import field, getter
+from stream.core.segments.settle import settler
 from stream.core.segments.tree import Column
 from stream.core.time import NEVER
 
@@ -20,9 +21,14 @@ HOSTILE = """a"b\\'c{0}\n    raise SystemExit; __import__(chr(34))"""
 ATTRIBUTES: dict[str, Any] = {"age": "integer", "lambda": "text"}
 
 
+def book_of(*queries: str) -> CompiledBook:
+    return compile_book(
+        DefinitionBook(ATTRIBUTES, {f"s{number}": Definition(sql) for number, sql in enumerate(queries)})
+    )
+
+
 def segments_of(*queries: str) -> tuple[Segment, ...]:
-    definitions = {f"s{number}": Definition(sql) for number, sql in enumerate(queries)}
-    return compile_book(DefinitionBook(ATTRIBUTES, definitions)).segments
+    return book_of(*queries).segments
 
 
 def code_of(segment: Segment) -> CodeType:
@@ -49,6 +55,50 @@ def test_nothing_that_a_user_wrote_is_in_the_code(sql: str) -> None:
     assert set(code.co_names) <= {*Customer.__struct_fields__, "get", "len"}
     for variable in (*code.co_varnames, *code.co_freevars):
         assert variable in ("row", "now") or (variable[0] in "kvtu" and variable[1:].isdecimal())
+
+
+HOSTILE_TEXT = "'" + HOSTILE.replace("'", "''") + "'"
+
+
+def test_nothing_that_a_user_wrote_is_in_what_decides_several_segments() -> None:
+    """Nor the names of the segments."""
+    definitions = {
+        HOSTILE: Definition(f"last_viewed_product = {HOSTILE_TEXT}"),
+        "b": Definition(f"recent_view_category <> {HOSTILE_TEXT} AND last_viewed_at > now() - INTERVAL '1 hour'"),
+        "c": Definition("view_count > 71077", enter_after=HOUR),
+        "d": Definition("EXISTS (SELECT 1 FROM events WHERE event_time >= now() - INTERVAL '1 hour')"),
+    }
+    code = settler(compile_book(DefinitionBook(ATTRIBUTES, definitions)).segments).__code__
+    assert set(code.co_consts) <= {None, True, False, NEVER, ()}
+    assert set(code.co_names) <= {*Customer.__struct_fields__, "get", "len", "append"}
+    for variable in (*code.co_varnames, *code.co_freevars):
+        assert variable in ("row", "now", "turned", "members", "due", "soonest") or (
+            variable[0] in "kvtu" and variable[1:].isdecimal()
+        )
+
+
+def test_nothing_that_a_user_wrote_is_in_what_remembers_events() -> None:
+    """One memory that all events of the type are shown to, one that a value demands, and one that keeps amounts."""
+    sub = "(SELECT {0} FROM events WHERE {1} AND event_time >= now() - INTERVAL '1 hour') > 3"
+    where = f"category = {HOSTILE_TEXT}"
+    book = book_of(
+        sub.format("count(*)", f"category <> {HOSTILE_TEXT}"),
+        sub.format("count(*)", f"{where} AND price > 71077"),
+        sub.format("sum(price)", f"event_type = {HOSTILE_TEXT}"),
+    )
+    feed = book.plan(HOSTILE).feed
+    assert isinstance(feed, FunctionType)
+    takers = [cell.cell_contents.__self__ for cell in feed.__closure__ or () if hasattr(cell.cell_contents, "__self__")]
+    inner = [take for found in takers if isinstance(found, dict) for take in found.values()]
+    assert inner
+    for function in (feed, *inner):
+        code = function.__code__
+        assert set(code.co_consts) <= {None, 0, -1}
+        assert set(code.co_names) <= {*Fact.__struct_fields__, "memory", "get", "append", "len"}
+        for variable in (*code.co_varnames, *code.co_freevars):
+            assert variable in ("customer", "row", "now", "held", "memory", "fed", "time") or (
+                variable[0] in "fkv" and variable[1:].isdecimal()
+            )
 
 
 def test_a_hostile_text_is_compared_as_it_is() -> None:

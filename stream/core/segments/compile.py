@@ -16,6 +16,7 @@ from stream.core.segments.normal import Rule, settle
 from stream.core.segments.plan import Plan, plans
 from stream.core.segments.references import read_book
 from stream.core.segments.segment import Segment, segment
+from stream.core.segments.settle import Settle, settler
 from stream.core.time import NEVER
 
 
@@ -33,6 +34,8 @@ class CompiledBook:
     memories: tuple[Memory, ...]
     #: Key of a memory -> its horizon (µs).
     horizons: Mapping[str, int]
+    #: Decides all segments.
+    settle: Settle
     _plans: Mapping[str, Plan]
     _plan_of_others: Plan
     _definitions: Mapping[str, Definition] = field(default_factory=dict)
@@ -67,7 +70,16 @@ def compile_book(book: DefinitionBook, history: int | None = None) -> CompiledBo
     by_name = {segment.name: segment for segment in segments}
     horizons = {memory.key: memory.horizon for memory in memories}
     return CompiledBook(
-        version(book), book.attributes, segments, by_name, memories, horizons, by_type, others, book.segments
+        version(book),
+        book.attributes,
+        segments,
+        by_name,
+        memories,
+        horizons,
+        settler(segments),
+        by_type,
+        others,
+        book.segments,
     )
 
 

@@ -39,6 +39,11 @@ def evaluator(rule: Rule) -> Evaluate:
     return _evaluator(rule)
 
 
+def put(rule: Rule, source: Source) -> _Names:
+    """Add to ``source`` what finds out about a rule in which time occurs: the names of its truth and of ``until``."""
+    return _call(evaluator(rule), source) if _is_of_the_clock(rule) else _put(rule, source, 0)
+
+
 def _evaluator(rule: Rule) -> Evaluate:
     source = Source("row", "now")
     if not is_timed(rule):

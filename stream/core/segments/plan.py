@@ -7,31 +7,38 @@ touched when one of its memories took something in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from stream.core.columns import ATTRIBUTES_CHANGE_WITH, SEEN, columns_of_event, event_types_with_columns
-from stream.core.segments.getters import Getter
+from stream.core.segments.feeding import Entry, feeder
 from stream.core.segments.kept import forget
-from stream.core.segments.memory import FULL, MOST_BYTES, Memory, Remember, nbytes
+from stream.core.segments.memory import FULL, MOST_BYTES, Memory, nbytes
 from stream.core.segments.normal import AllOf, Always, Among, Rule, Test, all_of
-from stream.core.segments.predicates import Predicate, predicate
 from stream.core.segments.segment import Segment
+from stream.core.segments.settle import Settle, settle, settler
 from stream.core.segments.tree import Literal, Plain
 
 if TYPE_CHECKING:
     from stream.core.customer import Customer
-    from stream.core.fact import Fact
 
-#: A memory's place in the plan, how it remembers, and what of its filter is left to ask (None if nothing is).
-_Entry: TypeAlias = tuple[int, Remember, Predicate | None]
 #: Combinations of memories whose segments are kept; past it they are looked up anew.
 _KEPT = 4096
+#: So many of them, those that come first, have a function of their own.
+_COMPILED = 256
 #: Of a memory that grows: its key, its columns, its horizon (µs).
 _Table: TypeAlias = tuple[str, int, int]
 #: Fields by which memories are looked up, the most telling first.
 _FIELDS = ("product_id", "category", "cart_id", "order_id", "session_id", "currency")
+
+
+class Touched(NamedTuple):
+    """Segments that a fact can have touched, in the order of the book, and the function that decides them."""
+
+    segments: tuple[Segment, ...]
+    settle: Settle
 
 
 class Plan:
@@ -39,9 +46,12 @@ class Plan:
 
     ``memories`` and ``segments`` are all that a fact of the type can feed and touch. A customer's very first fact
     touches every segment besides: rules can be true of somebody of whom nothing is known.
+
+    ``feed(customer, fact, now)`` lets the memories take in what they remember of a fact. What it returns says which of
+    them did; ``touched`` has under it the segments that the fact can have touched, once ``look`` has been asked.
     """
 
-    __slots__ = ("_indexed", "_open", "_own", "_readers", "_tables", "_touched", "grows", "memories", "segments")
+    __slots__ = ("_own", "_readers", "_tables", "feed", "grows", "is_idle", "memories", "segments", "touched")
 
     def __init__(
         self,
@@ -62,37 +72,23 @@ class Plan:
                 by_key.setdefault(key, []).append(segment)
         self._readers = tuple(tuple(by_key.get(memory.key, ())) for memory in fed)
         self.segments = _in_order([*own, *(segment for readers in self._readers for segment in readers)])
-        self._touched: dict[tuple[int, ...], tuple[Segment, ...]] = {}
-        self._open, self._indexed = _index(event_type, fed)
+        self.touched: dict[int, Touched] = {}
+        self.feed = feeder(*_index(event_type, fed))
+        #: Whether facts of the type feed and touch nothing.
+        self.is_idle = not own and not fed
 
-    def feed(self, customer: Customer, fact: Fact, now: int) -> tuple[Segment, ...]:
-        """Let the memories take in what they remember of ``fact``; returns the segments that it can have touched."""
-        fed: tuple[int, ...] = ()
-        memory = customer.memory
-        if memory is None:
-            if not self.memories:
-                return self._own
-            memory = {}
-        for number, remember, test in self._open:
-            if (test is None or test(fact)) and remember(memory, fact, now):
-                fed += (number,)
-        for get, entries in self._indexed:
-            found = entries.get(get(fact))
-            if found is not None:
-                for number, remember, test in found:
-                    if (test is None or test(fact)) and remember(memory, fact, now):
-                        fed += (number,)
-        if memory and customer.memory is None:
-            customer.memory = memory
-        if not fed:
-            return self._own
-        touched = self._touched.get(fed)
-        if touched is None:
-            if len(self._touched) >= _KEPT:
-                self._touched.clear()
-            read = (segment for number in fed for segment in self._readers[number])
-            touched = self._touched[fed] = _in_order([*self._own, *read])
-        return touched
+    def look(self, fed: int) -> Touched:
+        """The segments that a fact of which ``feed`` said ``fed`` can have touched."""
+        known = self.touched.get(fed)
+        if known is not None:
+            return known
+        read = (segment for number, readers in enumerate(self._readers) if fed >> number & 1 for segment in readers)
+        segments = _in_order([*self._own, *read])
+        if len(self.touched) >= _KEPT:
+            self.touched.clear()
+        compiled = len(self.touched) < _COMPILED
+        self.touched[fed] = found = Touched(segments, settler(segments) if compiled else partial(settle, segments))
+        return found
 
     def is_full(self, customer: Customer, now: int) -> bool:
         """Whether the customer has more in the windows of segments than a record is to hold (``memory.FULL``).
@@ -141,24 +137,21 @@ def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
 
 def _index(
     event_type: str | None, memories: Sequence[Memory]
-) -> tuple[tuple[_Entry, ...], tuple[tuple[Getter, Mapping[Any, tuple[_Entry, ...]]], ...]]:
+) -> tuple[list[Entry], list[tuple[str, dict[Plain, list[Entry]]]]]:
     """The memories that every fact of the type has to be shown to, and by field and value those of the rest."""
-    rest: list[_Entry] = []
-    indexed: dict[str, dict[Plain, list[_Entry]]] = {}
+    rest: list[Entry] = []
+    indexed: dict[str, dict[Plain, list[Entry]]] = {}
     for number, memory in enumerate(memories):
         parts = [part for part in _parts(memory.filter) if not _is_type(part, event_type)]
         found = _demand(parts)
         if found is None:
-            rest.append((number, memory.remember, _left(parts)))
+            rest.append(Entry(1 << number, memory, _left(parts)))
             continue
         demand, field, values = found
-        entry = (number, memory.remember, _left([part for part in parts if part is not demand]))
+        entry = Entry(1 << number, memory, _left([part for part in parts if part is not demand]))
         for value in values:
             indexed.setdefault(field, {}).setdefault(value, []).append(entry)
-    return tuple(rest), tuple(
-        (attrgetter(field), {value: tuple(entries) for value, entries in by_value.items()})
-        for field, by_value in indexed.items()
-    )
+    return rest, list(indexed.items())
 
 
 def _parts(rule: Rule) -> tuple[Rule, ...]:
@@ -185,6 +178,6 @@ def _demand(parts: Sequence[Rule]) -> tuple[Rule, str, tuple[Plain, ...]] | None
     return None
 
 
-def _left(parts: Sequence[Rule]) -> Predicate | None:
+def _left(parts: Sequence[Rule]) -> Rule | None:
     rule = all_of(parts)
-    return None if rule == Always(True) else predicate(rule)
+    return None if rule == Always(True) else rule

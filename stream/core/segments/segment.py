@@ -47,6 +47,11 @@ class Segment:
     rule: Rule = _EVERYBODY
     explain: Explain = never
 
+    @property
+    def waits(self) -> bool:
+        """Whether membership follows the rule more slowly than at once."""
+        return bool(self.enter_after or self.min_stay or self.cooldown)
+
 
 def segment(name: str, index: int, rule: Rule, definition: Definition, explain: Explain) -> Segment:
     """Compile ``rule``."""
