@@ -48,16 +48,18 @@ async def test_entering_and_leaving_is_what_the_platform_then_holds(server: Plat
 
 
 async def test_a_repeat_sends_the_same_and_leaves_the_same(server: PlatformServer) -> None:
-    """A parcel that is delivered twice, by another process too, is the same bytes and the same state."""
+    """A parcel that is delivered twice, by another process too, is the same bytes and the same state. Where customers
+    are made by other requests, the first time is not compared.
+    """
     sent = []
-    for _ in range(2):
+    for _ in range(3 if server.creates else 2):
         async with driving(server) as driver:
             assert outcomes(await driver.settle([*entered("c1", "c2"), *exited("c3")])) == [Outcome.DELIVERED] * 3
             sent.append(sorted(part for part in shape(driver.sent) if part[0] != "GET"))
             assert server.members("vip") == {"c1", "c2"}
             assert outcomes(await driver.settle([*entered("c1", "c2"), *exited("c3")])) == [Outcome.DELIVERED] * 3
     assert server.members("vip") == {"c1", "c2"}
-    assert sent[0] == sent[1]
+    assert sent[-1] == sent[-2]
 
 
 async def test_the_newest_of_a_customer_decides(server: PlatformServer, driver: Driver) -> None:
@@ -281,6 +283,9 @@ async def test_a_delivery_can_be_shown_to_its_end_without_sending(server: Platfo
             raise AssertionError("it has no end")
     assert server.requests == []
     if not server.tokens_at:  # a token that was made up would be believed until it ends
+        if server.creates:
+            async with driving(server) as first:
+                assert outcomes(await first.settle(entered("c1", "c2"))) == [Outcome.DELIVERED] * 2
         assert outcomes(await driver.settle(entered("c1", "c2"))) == [Outcome.DELIVERED] * 2
         async with driving(server) as other:
             assert outcomes(await other.settle(entered("c1", "c2"))) == [Outcome.DELIVERED] * 2

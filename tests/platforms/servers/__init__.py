@@ -87,6 +87,8 @@ class PlatformServer:
     """Options under which a customer without an e-mail address has no identity; None where everybody has one."""
     silent: ClassVar[bool] = False
     """Whether a 2xx means that it is done, whatever its body says."""
+    creates: ClassVar[bool] = False
+    """Whether customers whom it does not know yet are written by other requests than those whom it knows."""
     pings: ClassVar[bool] = True
     erases: ClassVar[bool] = True
     """Whether the platform has a request that shows the credentials, and one that deletes a customer."""
