@@ -94,6 +94,7 @@ _decode_wire = msgspec.json.Decoder(_Wire).decode
 # Numbers beyond a float become infinite instead of an error: whether they matter depends on the field.
 _decode_any = msgspec.json.Decoder(float_hook=float).decode
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_OPENS_ARRAY, _OPENS_OBJECT = b"[{"  # a byte is found in less time than bytes are
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -109,7 +110,7 @@ def decode(value: bytes | None, log_time: int, origin: str | None, limits: Limit
         raise Rejected("too_large", f"{len(value)} bytes, more than {limits.max_bytes}")
     if not value.isascii():
         _check_utf8(value)
-    if value.find(b"[") >= 0 or value.find(b"{", 1) >= 0:
+    if _OPENS_ARRAY in value or _OPENS_OBJECT in value[1:]:
         check_depth(value)
     try:
         wire = _decode_wire(value)

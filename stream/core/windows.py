@@ -15,8 +15,8 @@ DIGEST = 16
 _EACH = Struct(f"{DIGEST}s")
 #: Fast rather than safe against forgery: whoever can write to the log can use an id up without forging anything.
 hashed = xxh3_128_digest
-#: Ids per bucket on average: fewer cost more memory, more take longer to search.
-_FILL = 24
+#: Ids per bucket on average: fewer cost more memory, more take longer to search, and to copy when one is added.
+_FILL = 12
 
 
 def digest(customer_id: str, what: bytes) -> bytes:
@@ -31,7 +31,7 @@ class IdSet:
     __slots__ = ("_buckets", "_count", "_high", "_low", "_room", "_split")
 
     def __init__(self) -> None:
-        self._buckets: list[bytearray] = [bytearray()]
+        self._buckets: list[bytes] = [b""]
         self._count = 0
         self._room = _FILL  # ids that the buckets are to hold
         self._low = 0  # mask of the buckets that existed when this round of splitting began
@@ -48,10 +48,12 @@ class IdSet:
         """Remember a digest; False if it was there already."""
         code = hash(item)  # the hot path: `_index` and `_find`, written out
         index = code & self._low
-        bucket = self._buckets[index if index >= self._split else code & self._high]
+        if index < self._split:
+            index = code & self._high
+        bucket = self._buckets[index]
         if item in bucket and self._find(bucket, item):
             return False
-        bucket += item
+        self._buckets[index] = bucket + item
         self._count += 1
         if self._count > self._room:
             self._grow()
@@ -67,7 +69,7 @@ class IdSet:
         return index if index >= self._split else code & self._high
 
     @staticmethod
-    def _find(bucket: bytearray, item: bytes) -> bool:
+    def _find(bucket: bytes, item: bytes) -> bool:
         at = bucket.find(item)
         while at >= 0:
             if at % DIGEST == 0:
@@ -79,8 +81,8 @@ class IdSet:
         buckets, bit = self._buckets, self._low + 1
         items = [item for (item,) in _EACH.iter_unpack(buckets[self._split])]
         # Of what has this bucket's number in its lower bits, one more bit decides.
-        buckets[self._split] = bytearray().join([item for item in items if not hash(item) & bit])
-        buckets.append(bytearray().join([item for item in items if hash(item) & bit]))
+        buckets[self._split] = b"".join([item for item in items if not hash(item) & bit])
+        buckets.append(b"".join([item for item in items if hash(item) & bit]))
         self._split += 1
         if self._split > self._low:
             self._low, self._high, self._split = self._high, self._high * 2 + 1, 0
