@@ -1,4 +1,4 @@
-"""One attempt to deliver a parcel: a token first, then word to the ledger where it has to hear of the parcel, then the
+"""One attempt to deliver a parcel: word to the ledger first, where it has to hear of the parcel, then a token, then the
 platform's conversation, each request when its limit permits. What the answers say about rates is heeded at once, for
 all replicas.
 """
@@ -75,12 +75,13 @@ class Attempts:
         held = _Permit(permit)
         items = len(parcel.changes)
         try:
-            failed = await self._prepare()
-            if failed is not None:
-                return [failed] * items
+            # Also where no token is to be had: an erasure that is given up for that has to be known all the same.
             if parcel.untold:
                 await self._tell(parcel.to_tell())
                 parcel.untold = frozenset()
+            failed = await self._prepare()
+            if failed is not None:
+                return [failed] * items
             begin = self._connector.erase if parcel.group == ERASE else self._connector.deliver
             steps = begin(parcel.changes, time.time())
             first = True

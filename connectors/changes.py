@@ -53,6 +53,8 @@ class Change:
     origin: Origin = "live"
     topic: str = ""
     """Where its record stands, at `partition` and `offset`: `segment-changes` or `redeliveries`."""
+    even_if_returned: bool = False
+    """Of an erasure that is sent again: also where something newer of the customer was sent since."""
     _document: list[Mapping[str, Any]] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -122,13 +124,20 @@ _erasures = msgspec.json.Decoder(_Erasure)
 
 
 def read_erasure(
-    value: bytes | None, *, partition: int = 0, offset: int = 0, logged_at: float = 0.0, topic: str = ""
+    value: bytes | None,
+    *,
+    partition: int = 0,
+    offset: int = 0,
+    logged_at: float = 0.0,
+    origin: Origin = "live",
+    topic: str = "",
+    even_if_returned: bool = False,
 ) -> Change:
     """Read the value of a record that says `fact: erasure` (`schemas.changes.Erasure`). Raises UnreadableChange."""
     fields = _read(_erasures, value)
     return Change(
         fields.id, fields.customer_id, "", ERASED, fields.at, 0,
-        value or b"", partition, offset, logged_at, "live", topic,
+        value or b"", partition, offset, logged_at, origin, topic, even_if_returned,
     )  # fmt: skip
 
 
@@ -136,6 +145,8 @@ class _Redelivery(msgspec.Struct):
     destination: str
     origin: Literal["replay", "resync"]
     change: msgspec.Raw
+    fact: Literal["erasure"] | None = None
+    even_if_returned: bool = False
 
 
 _redeliveries = msgspec.json.Decoder(_Redelivery)
@@ -144,15 +155,30 @@ _redeliveries = msgspec.json.Decoder(_Redelivery)
 def read_redelivery(
     value: bytes | None, *, partition: int = 0, offset: int = 0, logged_at: float = 0.0, topic: str = ""
 ) -> tuple[str, Change]:
-    """Read a record of `redeliveries`: the destination that it is for, and the change. Raises UnreadableChange."""
+    """Read a record of `redeliveries`: the destination that it is for, and the change or erasure.
+
+    Raises UnreadableChange.
+    """
     if value is None:
         raise UnreadableChange("the record has no value")
     try:
         record = _redeliveries.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableChange(str(error)) from None
-    place = {"partition": partition, "offset": offset}
-    change = read_change(bytes(record.change), **place, logged_at=logged_at, origin=record.origin, topic=topic)
+    raw, place = bytes(record.change), {"partition": partition, "offset": offset}
+    if record.fact is None:
+        change = read_change(raw, **place, logged_at=logged_at, origin=record.origin, topic=topic)
+    elif record.origin == "replay":
+        change = read_erasure(
+            raw,
+            **place,
+            logged_at=logged_at,
+            origin="replay",
+            topic=topic,
+            even_if_returned=record.even_if_returned,
+        )
+    else:
+        raise UnreadableChange(f"an erasure is no part of a {record.origin}")
     return record.destination, change
 
 

@@ -2,7 +2,8 @@
 
 A lane's first change waits in its group to be packed into a parcel, is on its way, or waits in a parcel to be
 sent again; the others stand behind it. So a customer in retry holds up nobody else, and no later change of
-theirs overtakes. Redeliveries wait behind everything that is live.
+theirs overtakes. Redeliveries wait behind everything that is live; but an erasure that is sent again stands in
+line as a live one does: what comes after it must not be deleted by it.
 
 What need not be sent any more ends *superseded*: an older change of one customer and segment, where the
 newest is enough; everything of a customer who is to be forgotten; a redelivery that something newer overtook.
@@ -23,7 +24,7 @@ ERASE = "\0erase"
 """The group of those who are to be forgotten: never in a parcel with changes."""
 
 _ERASURE = ""
-"""An erasure's key among what waits; a segment's name is never empty."""
+"""A live erasure's key among what waits; a segment's name is never empty."""
 
 Waiting = dict[str | int, tuple[float, Change]]
 """Since when, and what; in the order in which it will leave."""
@@ -137,6 +138,8 @@ class Lanes:
             lane = self._lanes[change.customer_id] = _Lane()
             lane.newest = change.sequence if change.origin == "live" else 0
             self._put_first(lane, change, now)
+        elif change.action == ERASED and change.origin != "live":
+            self._add_another_try(lane, change, now)
         elif change.action == ERASED:
             since = min((since for since, _ in self._drop_all(lane)), default=now)
             lane.newest = lane.owed = 0  # numbers begin again
@@ -146,7 +149,7 @@ class Lanes:
                 self._end(change)
                 return
             lane.newest = change.sequence
-            self._drop_low(lane, lambda other: other.segment == change.segment and other.sequence <= change.sequence)
+            self._drop_low(lane, lambda other: _makes_needless(change, other))
             since = self._drop_older(lane, change, now) if self._coalesce else now
             self._stand(lane, change, since)
         else:
@@ -170,6 +173,20 @@ class Lanes:
             lane.behind = {}
         lane.behind[self._key(change)] = since, change
 
+    def _add_another_try(self, lane: _Lane, erasure: Change, now: float) -> None:
+        """Take in an erasure that was given up. What is live is newer than it, and so is a redelivery that may have
+        arrived: the ledger would have ended what is older. A redelivery that only waits stands behind it.
+        """
+        line = list(_live(lane))
+        if lane.out is not None and _is_low(lane.out):
+            line.append(lane.out)
+        followed = any(other.origin == "live" or _is_low(other) for other in line)
+        if (followed and not erasure.even_if_returned) or any(other.id == erasure.id for other in line):
+            self._end(erasure)
+            return
+        self._drop_low(lane, lambda other: _makes_needless(erasure, other))
+        self._stand(lane, erasure, now)
+
     def _add_low(self, lane: _Lane, change: Change, now: float) -> None:
         if any(_makes_needless(other, change) for other in _live(lane)) or any(
             _is_older(change, other) for other in _redelivered(lane)
@@ -186,11 +203,11 @@ class Lanes:
 
     def _key(self, change: Change) -> str | int:
         if change.action == ERASED:
-            return _ERASURE
+            return _ERASURE if change.origin == "live" else f"\0{change.id}"
         return change.segment if self._coalesce else change.offset
 
     def _put_first(self, lane: _Lane, change: Change, since: float) -> None:
-        low = change.origin != "live"
+        low = _is_low(change)
         name = ERASE if change.action == ERASED else self._group_of(change)
         group = self._groups.get((low, name))
         if group is None:
@@ -257,13 +274,13 @@ class Lanes:
         """Need a change that failed not be sent again?"""
         lane = self._lanes[change.customer_id]
         if lane.behind:
-            if _ERASURE in lane.behind:
+            if _is_forgetting(lane):
                 return True
             if self._coalesce and change.segment in lane.behind:
                 return True
-            if change.origin != "live" and any(_makes_needless(other, change) for other in _live(lane)):
+            if _is_low(change) and any(_makes_needless(other, change) for other in _live(lane)):
                 return True
-        return self._coalesce and bool(lane.low) and change.origin != "live" and change.segment in (lane.low or {})
+        return self._coalesce and bool(lane.low) and _is_low(change) and change.segment in (lane.low or {})
 
     def _take_out(self, entry: _Entry) -> None:
         """Take a first change out of its group."""
@@ -412,10 +429,10 @@ class Lanes:
         self.pending[change.topic, change.partition] -= 1
         self.total -= 1
         lane = self._lanes[change.customer_id]
-        if change.origin != "live":
+        if _is_low(change):
             if sent and lane.behind and not _is_forgetting(lane):  # what is behind an erasure is numbered anew
                 lane.behind = self._without(lane.behind, lambda other: _is_older(other, change))
-        elif not sent:
+        elif not sent and change.origin == "live":
             self._given_up[change.customer_id] = change.partition, change.offset
         self._step(lane, change.customer_id)
 
@@ -455,14 +472,19 @@ class Lanes:
         heapq.heapify(self._again)
 
 
+def _is_low(change: Change) -> bool:
+    """Does it wait behind everything that is live?"""
+    return change.origin != "live" and change.action != ERASED
+
+
 def _is_forgetting(lane: _Lane) -> bool:
-    """Does an erasure wait for what is on its way?"""
+    """Does a live erasure wait for what is on its way? One that is sent again ends nothing live."""
     return lane.behind is not None and _ERASURE in lane.behind
 
 
 def _live(lane: _Lane) -> Iterable[Change]:
-    """Everything of a lane that is live, in order; an erasure ends what it follows."""
-    if lane.out is not None and lane.out.origin == "live" and not _is_forgetting(lane):
+    """Everything of a lane that is live, and erasures, in order; a live erasure ends what it follows."""
+    if lane.out is not None and not _is_low(lane.out) and not _is_forgetting(lane):
         yield lane.out
     if lane.entry is not None and lane.entry.change is not None and not lane.entry.group.low:
         yield lane.entry.change
@@ -472,7 +494,7 @@ def _live(lane: _Lane) -> Iterable[Change]:
 
 def _redelivered(lane: _Lane) -> Iterable[Change]:
     """Everything of a lane that is sent again, and that no erasure follows."""
-    if lane.out is not None and lane.out.origin != "live" and not _is_forgetting(lane):
+    if lane.out is not None and _is_low(lane.out) and not _is_forgetting(lane):
         yield lane.out
     if lane.entry is not None and lane.entry.change is not None and lane.entry.group.low:
         yield lane.entry.change

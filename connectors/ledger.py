@@ -52,6 +52,8 @@ class Erasure:
     at: str
     begun: bool = False
     """It may have arrived; nobody heard that it did."""
+    id: str = ""
+    """Empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,17 @@ class Known:
     erasure: Erasure | None = None
     live: int = 0
     """The newest of the customer's live changes that was delivered or begun, of whatever segment."""
+    followed: bool = False
+    """Only where an erasure is asked about: was anything of the customer delivered or begun since the last one?"""
 
 
 NOTHING = Known()
 
 
 class Mark(NamedTuple):
-    """Something that was delivered or begun; an erasure ends whatever was known of the customer."""
+    """Something that was delivered or begun. An erasure ends whatever was known of the customer; one that was sent
+    again (not `live`) says only that what was begun under its id has arrived.
+    """
 
     partition: int
     customer_id: str
@@ -123,14 +129,9 @@ def verdict(change: Change, known: Known) -> Verdict:
     ended, whatever its segment: if nothing of its own segment is known, a newer one took its place, and comes later.
     """
     live = change.origin == "live"
-    erasure = known.erasure
     if change.action == ERASED:
-        if erasure is None or erasure.offset < change.offset:
-            return Verdict.SEND
-        if not erasure.begun:
-            return Verdict.DELIVERED
-        # Begun, it is sent again, unless something followed: then it was given up, or is older than what was begun.
-        return Verdict.SEND if erasure.offset == change.offset and not known.live else Verdict.SUPERSEDED
+        return _of_erasure(change, known) if live else _of_another_try(change, known)
+    erasure = known.erasure
     if erasure is not None:
         before = change.offset < erasure.offset if live else instant_key(change.at) <= instant_key(erasure.at)
         if before:
@@ -142,15 +143,39 @@ def verdict(change: Change, known: Known) -> Verdict:
     return Verdict.SUPERSEDED if live and change.sequence < known.live else Verdict.SEND
 
 
+def _of_erasure(erasure: Change, known: Known) -> Verdict:
+    last = known.erasure
+    if last is None or last.offset < erasure.offset:
+        return Verdict.SEND
+    if not last.begun:
+        return Verdict.DELIVERED
+    # Begun, it is sent again, unless something live followed: then it was given up, or is older than what was begun.
+    return Verdict.SEND if last.offset == erasure.offset and not known.live else Verdict.SUPERSEDED
+
+
+def _of_another_try(erasure: Change, known: Known) -> Verdict:
+    """Whether an erasure that was given up is to be sent again. Platforms delete the whole contact: so not where
+    something of the customer may have arrived since, unless that was said to be meant. Where another erasure was the
+    last, it is: that may have been of another contact, and a deletion that is repeated does no harm.
+    """
+    if known.erasure is not None and known.erasure.id == erasure.id and not known.erasure.begun:
+        return Verdict.DELIVERED
+    return Verdict.SUPERSEDED if known.followed and not erasure.even_if_returned else Verdict.SEND
+
+
 def mark_of(change: Change) -> Mark:
-    erasure = Erasure(change.offset, change.at) if change.action == ERASED else None
-    return Mark(change.partition, change.customer_id, change.segment, change.sequence, erasure, change.origin == "live")
+    live = change.origin == "live"
+    erasure = None
+    if change.action == ERASED:
+        erasure = Erasure(change.offset if live else -1, change.at, id=change.id)
+    return Mark(change.partition, change.customer_id, change.segment, change.sequence, erasure, live)
 
 
 def begun_of(change: Change) -> Mark:
     """The mark of a live change that is about to leave."""
     if change.action == ERASED:
-        return Mark(change.partition, change.customer_id, "", 0, Erasure(change.offset, change.at, begun=True))
+        begun = Erasure(change.offset, change.at, begun=True, id=change.id)
+        return Mark(change.partition, change.customer_id, "", 0, begun)
     return Mark(change.partition, change.customer_id, LIVE, change.sequence, live=False)
 
 
@@ -301,7 +326,8 @@ def _overlay(marks: Iterable[Mark], customers: Collection[str]) -> _Overlay:
         if marked.customer_id not in customers:
             continue
         if marked.erasure is not None:
-            overlay[marked.customer_id] = {"": marked}
+            if marked.live:  # else a look that does not know of it yet costs a deletion that is repeated
+                overlay[marked.customer_id] = {"": marked}
             continue
         of = overlay.setdefault(marked.customer_id, {})
         for name in (marked.segment, LIVE) if marked.live else (marked.segment,):
@@ -318,4 +344,5 @@ def _newest(change: Change, known: Known, overlay: _Overlay) -> Known:
     if "" in marked:
         known = Known(erasure=marked[""].erasure)
     sequence, live = (marked[name].sequence if name in marked else 0 for name in (change.segment, LIVE))
-    return Known(max(known.sequence, sequence), known.erasure, max(known.live, live))
+    followed = known.followed or (change.action == ERASED and bool(marked.keys() - {""}))
+    return Known(max(known.sequence, sequence), known.erasure, max(known.live, live), followed)

@@ -1,23 +1,26 @@
 """Where the ledger is kept: in this process, or in Redis.
 
 In Redis there is a hash per destination and customer, segment → sequence, that expires long after `segment-changes` has
-forgotten the changes; under the empty name stands the last erasure, and under `LIVE` the newest live change. Beside
-them, per destination, a hash says up to where each partition is covered (the last commit, noted before it is made).
-Where that says less than what was noted or committed, or nothing, Redis has lost something, and `deliveries` is read
-again: what was begun it does not say.
+forgotten the changes; under the empty name stands the last erasure, under `ID` its id, and under `LIVE` the newest live
+change. Beside them, per destination, a hash says up to where each partition is covered (the last commit, noted before
+it is made). Where that says less than what was noted or committed, or nothing, Redis has lost something, and
+`deliveries` is read again: what was begun it does not say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import redis.asyncio
 
-from connectors.changes import Change
+from connectors.changes import ERASED, Change
 from connectors.ledger import LIVE, NOTHING, Erasure, Known, LedgerLost, Mark
+
+ID = "\x02"
+"""Where Redis keeps the last erasure's id, beside the segments."""
 
 GROUP = 1_000
 """Customers per call: so that no script keeps Redis busy for more than some milliseconds."""
@@ -57,7 +60,8 @@ class MemoryStore:
                 found.append(NOTHING)
             else:
                 sequences = customer or {}
-                found.append(Known(sequences.get(change.segment, 0), erasure, sequences.get(LIVE, 0)))
+                followed = change.action == ERASED and bool(sequences)
+                found.append(Known(sequences.get(change.segment, 0), erasure, sequences.get(LIVE, 0), followed))
         return found
 
     async def mark(self, marks: Sequence[Mark]) -> None:
@@ -67,7 +71,10 @@ class MemoryStore:
                 continue
             if each.erasure is not None:
                 known = held.erasures.get(each.customer_id)
-                if known is None or _is_newer(each.erasure, known):
+                if not each.live:
+                    if known is not None and known.id == each.erasure.id:
+                        held.erasures[each.customer_id] = replace(known, begun=False)
+                elif known is None or known.offset <= each.erasure.offset:
                     held.erasures[each.customer_id] = each.erasure
                     held.customers.pop(each.customer_id, None)
                 continue
@@ -80,19 +87,18 @@ class MemoryStore:
         pass  # a process that forgets is a process that reads `deliveries`
 
 
-def _is_newer(erasure: Erasure, known: Erasure) -> bool:
-    """A later one, or the end of what was begun: a redelivery may have left in between."""
-    return erasure.offset > known.offset or (erasure.offset == known.offset and known.begun and not erasure.begun)
-
-
 _LOOK = """
 local covered = redis.call('HMGET', KEYS[1], 'epoch', unpack(cmsgpack.unpack(ARGV[2])))
 local prefix = KEYS[1] .. ':' .. (covered[1] or '0') .. ':'
 local found = {}
 for number, each in ipairs(cmsgpack.unpack(ARGV[1])) do
-  local known = redis.call('HMGET', prefix .. each[1], each[2], '', '\\1')
-  if known[1] or known[2] or known[3] then
-    found[#found + 1] = {number, tonumber(known[1] or '0') or 0, known[2] or '', tonumber(known[3] or '0')}
+  local key = prefix .. each[1]
+  local known = redis.call('HMGET', key, each[2], '', '\\1', '\\2')
+  local since = each[2] == '' and redis.call('HLEN', key) - (known[2] and 1 or 0) - (known[4] and 1 or 0) or 0
+  if known[1] or known[2] or known[3] or since > 0 then
+    found[#found + 1] = {
+      number, tonumber(known[1] or '0') or 0, known[2] or '', tonumber(known[3] or '0'), known[4] or '', since > 0
+    }
   end
 end
 table.remove(covered, 1)
@@ -111,11 +117,13 @@ for _, each in ipairs(cmsgpack.unpack(ARGV[1])) do
   end
   if segment == '' then
     local known = redis.call('HGET', key, '')
-    local offset = known and tonumber(string.match(known, '^%S+'))
-    local done = known and string.find(known, ' begun$') and not string.find(each[4], ' begun$')
-    if not known or offset < sequence or (offset == sequence and done) then
+    if not each[5] then
+      if known and redis.call('HGET', key, '\\2') == each[6] then
+        redis.call('HSET', key, '', (string.gsub(known, ' begun$', '')))
+      end
+    elseif not known or tonumber(string.match(known, '^%S+')) <= sequence then
       redis.call('DEL', key)
-      redis.call('HSET', key, '', string.format('%d %s', sequence, each[4]))
+      redis.call('HSET', key, '', string.format('%d %s', sequence, each[4]), '\\2', each[6])
     end
   else
     raise(segment)
@@ -195,8 +203,8 @@ class RedisStore:
             ]
             if lost:
                 raise LedgerLost(lost)
-            for number, sequence, erasure, live in known:
-                found[start + number - 1] = Known(int(sequence), _erasure(erasure), int(live))
+            for number, sequence, erasure, live, erased, followed in known:
+                found[start + number - 1] = Known(int(sequence), _erasure(erasure, erased), int(live), followed)
         return found
 
     async def mark(self, marks: Sequence[Mark]) -> None:
@@ -213,15 +221,19 @@ class RedisStore:
         self._noted.update(moved)
 
 
-def _entry(marked: Mark) -> tuple[str, str, int, str, bool]:
+def _entry(marked: Mark) -> tuple[str, str, int, str, bool, str]:
     if marked.erasure is not None:
         text = f"{marked.erasure.at} begun" if marked.erasure.begun else marked.erasure.at
-        return marked.customer_id, "", marked.erasure.offset, text, False
-    return marked.customer_id, marked.segment, marked.sequence, "", marked.live
+        return marked.customer_id, "", marked.erasure.offset, text, marked.live, marked.erasure.id
+    return marked.customer_id, marked.segment, marked.sequence, "", marked.live, ""
 
 
-def _erasure(text: str | bytes) -> Erasure | None:
+def _erasure(text: str | bytes, erased: str | bytes) -> Erasure | None:
     if not text:
         return None
-    offset, at, *begun = (text.decode() if isinstance(text, bytes) else text).split(" ")
-    return Erasure(int(offset), at, bool(begun))
+    offset, at, *begun = _text(text).split(" ")
+    return Erasure(int(offset), at, bool(begun), _text(erased))
+
+
+def _text(said: str | bytes) -> str:
+    return said.decode() if isinstance(said, bytes) else said

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Receipt(msgspec.Struct):
+    id: str
     destination: str
     status: str
     customer_id: str
@@ -73,15 +74,15 @@ def mark_of(value: bytes | None, destination: str, partition: int) -> Mark | Non
         return None  # not ours: nobody's ledger has a line for it
     if receipt.destination != destination:
         return None
+    live = receipt.origin == "live"
     if receipt.status == "delivered":
-        live = receipt.origin == "live"
         return Mark(partition, receipt.customer_id, receipt.segment, receipt.sequence, live=live)
-    if receipt.segment == "" and receipt.status in ("erased", "dead_lettered"):
+    if receipt.segment == "" and (receipt.status == "erased" or (receipt.status == "dead_lettered" and live)):
         # The customer's numbers begin again behind an erasure, whether or not the platform would have it. Its
         # record was written hardly later than the instant that it bears.
         at = datetime.fromtimestamp(receipt.at.timestamp() - receipt.latency_ms / 1000, UTC)
         text = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
         offset = -1 if receipt.offset is None else receipt.offset
-        erasure = Erasure(offset, text, begun=receipt.status == "dead_lettered")
-        return Mark(partition, receipt.customer_id, "", 0, erasure)
+        erasure = Erasure(offset, text, begun=receipt.status == "dead_lettered", id=receipt.id)
+        return Mark(partition, receipt.customer_id, "", 0, erasure, live)
     return None

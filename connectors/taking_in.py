@@ -77,7 +77,8 @@ class Reading:
             except UnreadableChange as error:
                 self._unreadable(record, str(error), intake)
                 continue
-            if destination == self._accounts.destination and self._options.wants(change.segment):
+            wanted = change.action == ERASED or self._options.wants(change.segment)
+            if destination == self._accounts.destination and wanted:
                 found.append(change)
             else:
                 intake.finish(topic, number, offset)
@@ -95,7 +96,7 @@ def _is_erasure(record: ConsumerRecord) -> bool:
 
 class Doorkeeper:
     """Lets in only what is still to be sent, by the ledger. Remembers who is about to be forgotten: what comes after
-    an erasure is numbered anew, and the ledger does not know it yet.
+    an erasure is numbered anew, and the ledger does not know it yet. (It knows one that is sent again: that was begun.)
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -109,14 +110,14 @@ class Doorkeeper:
     def admit(self, change: Change, verdict: Verdict) -> Verdict:
         """What becomes of a change, those before it admitted."""
         if change.action == ERASED:
-            if verdict is Verdict.SEND:
+            if verdict is Verdict.SEND and change.origin == "live":
                 self._erasing[change.customer_id] += 1
             return verdict
         return Verdict.SEND if self._erasing and change.customer_id in self._erasing else verdict
 
     def ended(self, change: Change) -> None:
         """A change that was let in has ended."""
-        if change.action == ERASED and change.customer_id in self._erasing:
+        if change.action == ERASED and change.origin == "live" and change.customer_id in self._erasing:
             self._erasing[change.customer_id] -= 1
             if not self._erasing[change.customer_id]:
                 del self._erasing[change.customer_id]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.changes import Instant, SegmentChange
+from schemas.changes import Erasure, Instant, SegmentChange
 
 
 class Receipt(BaseModel):
@@ -19,7 +19,7 @@ class Receipt(BaseModel):
     status: Annotated[
         Literal["delivered", "dead_lettered", "superseded", "erased"],
         Field(
-            description="`superseded`: not sent, because a newer change of the customer's took its place; "
+            description="`superseded`: not sent, because something newer of the customer's took its place; "
             "`erased`: the platform was told to forget the customer."
         ),
     ]
@@ -43,16 +43,24 @@ class Receipt(BaseModel):
 
 
 class Redelivery(BaseModel):
-    """A change that one destination is to be sent again, behind what is live (topic ``redeliveries``).
+    """A change or an erasure that one destination is to be sent again (topic ``redeliveries``).
 
-    Never an erasure: what is live may be of a customer who has come back since, whom it would delete.
+    A change goes behind what is live. An erasure goes only where nothing of the customer was sent since: they may have
+    come back, and it would delete what they are now.
     """
 
     model_config = ConfigDict(frozen=True)
 
     destination: str
     origin: Literal["replay", "resync"]
-    change: SegmentChange
+    change: SegmentChange | Erasure
+    fact: Annotated[
+        Literal["erasure"] | None,
+        Field(description="`erasure` where `change` is one; always with the origin `replay`."),
+    ] = None
+    even_if_returned: Annotated[
+        bool, Field(description="Of an erasure: also where something newer of the customer was sent since.")
+    ] = False
 
 
 class DestinationState(BaseModel):

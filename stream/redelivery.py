@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +20,16 @@ Origin = Literal["replay", "resync"]
 _BATCH = 2_000
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What is to be sent again: the bytes of a change or, as ``fact`` says, of an erasure."""
+
+    customer_id: str
+    change: bytes
+    fact: Literal["erasure"] | None = None
+    even_if_returned: bool = False
+
+
 class Redeliveries:
     """Writes changes, each customer's in the order given. ``written`` counts what is acknowledged."""
 
@@ -28,14 +39,16 @@ class Redeliveries:
         self._partitions = partitions
         self.written = 0
 
-    async def add(self, destination: str, origin: Origin, changes: Iterable[tuple[str, bytes]]) -> None:
-        """Write changes (customer, the change's bytes) and wait until all are acknowledged. Raises ``KafkaError``."""
+    async def add(self, destination: str, origin: Origin, changes: Iterable[Again]) -> None:
+        """Write changes and wait until all are acknowledged. Raises ``KafkaError``."""
         batches: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
-        for customer, change in changes:
-            partition = partition_of(customer, self._partitions)
+        for each in changes:
+            partition = partition_of(each.customer_id, self._partitions)
             batch = batches.setdefault(partition, [])
-            value = {"destination": destination, "origin": origin, "change": msgspec.Raw(change)}
-            batch.append((customer.encode("utf-8", "surrogatepass"), msgspec.json.encode(value)))
+            value: dict[str, Any] = {"destination": destination, "origin": origin, "change": msgspec.Raw(each.change)}
+            if each.fact is not None:
+                value |= {"fact": each.fact, "even_if_returned": each.even_if_returned}
+            batch.append((each.customer_id.encode("utf-8", "surrogatepass"), msgspec.json.encode(value)))
             if len(batch) >= _BATCH:
                 await self._write(partition, batches.pop(partition))
         for partition, batch in batches.items():

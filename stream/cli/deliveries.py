@@ -17,10 +17,12 @@ from stream.cli.options import AsJson, Servers
 from stream.cli.versions import print_json
 
 if TYPE_CHECKING:
-    from schemas.changes import Erasure
+    from connectors.changes import Change
     from stream.deliveries import Buried, Document
+    from stream.redelivery import Again
     from stream.settings import Settings
 
+_SINCE = "something newer of the customer was sent since, and it would delete that, too"
 _COLOURS = {"delivered": "green", "erased": "green", "superseded": "yellow", "dead_lettered": "red"}
 #: Records between two signs of life.
 _OFTEN = 100_000
@@ -62,6 +64,7 @@ def list_receipts(
 
     `delivered`: it arrived. `superseded`: not sent, since a newer one of the customer and segment took its place.
     `dead_lettered`: given up; `deliveries show ID` says why. `erased`: the platform was told to forget the customer.
+    An erasure has no segment.
     """
     from schemas import topics
     from stream.cli.broker import broker_errors, reach
@@ -124,30 +127,43 @@ def show(
         print_json({"receipts": receipts, "dead_letters": [each.letter for each in letters]})
         return
     widest = max((len(each["destination"]) for each in receipts), default=0)
+    last = {each["destination"]: each for each in receipts}
     for each in receipts:
         _print_receipt(each, widest)
+        if each is last[each["destination"]] and _is_held_back(each):
+            out.print(f"  not sent again: {_SINCE};")
+            out.print(f"  `deliveries replay {escape(each['id'])} --even-if-returned` does")
     for buried in letters:
         _print_letter(buried.letter)
 
 
 def replay(
     change: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Id of one segment change; without it, all that are meant.")
+        str | None, typer.Argument(metavar="[ID]", help="Id of one change or erasure; without it, all that are meant.")
     ] = None,
     destination: Destination = None,
     since: Since = None,
     until: Until = None,
     customer: Customer = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be sent again.")] = False,
+    even_if_returned: Annotated[
+        bool,
+        typer.Option(
+            "--even-if-returned", help="With the ID of an erasure: delete also what was sent of the customer since."
+        ),
+    ] = False,
     destinations: File = None,
     bootstrap_servers: Servers = None,
 ) -> None:
-    """Send changes again that were given up (dead letters), behind the changes that are live.
+    """Send again what was given up (dead letters): changes, behind those that are live, and erasures.
 
     Say which: one by its ID, or by destination, time or customer. Each goes only to the one that did not get it.
     Nothing old overwrites what is newer: a change that a newer one of the customer and segment has overtaken ends as
-    `superseded`. What is sent again twice is the same twice, with the same id. An erasure is never sent again: the
-    customer may have come back since, and it would delete what they are now. It is named, to be done by hand.
+    `superseded`. What is sent again twice is the same twice, with the same id.
+
+    An erasure ends as `superseded` where something newer of the customer was sent since: they may have come back, and
+    platforms delete the whole contact. `deliveries show ID` says so. With --even-if-returned it is sent all the same;
+    `destinations resync` then sends what they are now.
     """
     from schemas import topics
     from stream.cli.broker import broker_errors, reach
@@ -155,6 +171,8 @@ def replay(
 
     if not (change or destination or since or until or customer):
         fail("say what to send again: an ID, --destination, --since, --until or --customer", USAGE)
+    if even_if_returned and not change:
+        fail("--even-if-returned deletes what a customer is now: say of which erasure, by its ID", USAGE)
     wanted = Wanted(
         destination=destination,
         customer=customer,
@@ -175,64 +193,75 @@ def replay(
         known = [each for each in letters if each.letter["destination"] in file.by_name]
         for name in sorted({each.letter["destination"] for each in letters} - file.by_name.keys()):
             warn(f"left out what {name} did not get: {made.destinations} has no such destination")
-        counts = asyncio.run(_replay(made, partitions, known, dry_run))
+        counts = asyncio.run(_replay(made, partitions, known, dry_run, even_if_returned))
     words = "would be sent again to" if dry_run else "on the way again to"
-    for name, count in sorted(counts.items()):
-        out.print(f"{count:,} change{'' if count == 1 else 's'} {words} {escape(name)}")
+    for name in sorted({name for name, _ in counts}):
+        kinds = [
+            f"{count:,} {kind}{'' if count == 1 else 's'}"
+            for kind in ("change", "erasure")
+            if (count := counts[name, kind])
+        ]
+        out.print(f"{' and '.join(kinds)} {words} {escape(name)}")
+    if any(kind == "erasure" for _, kind in counts) and not even_if_returned:
+        out.print(f"an erasure ends as superseded where {_SINCE}: `deliveries list --status superseded`")
     if not counts:
         raise typer.Exit(1)
 
 
-async def _replay(made: Settings, partitions: int, letters: list[Buried], dry_run: bool) -> Counter[str]:
-    from connectors.changes import UnreadableChange, read_change
-    from schemas.instants import format_iso, from_datetime
+async def _replay(
+    made: Settings, partitions: int, letters: list[Buried], dry_run: bool, even_if_returned: bool
+) -> Counter[tuple[str, str]]:
+    """How many changes and erasures go to which destination."""
+    from connectors.changes import ERASED, UnreadableChange
     from stream.deliveries import original
-    from stream.redelivery import redelivering
+    from stream.redelivery import Again, redelivering
 
-    chosen: dict[tuple[str, str], tuple[str, bytes]] = {}  # by destination and change: given up twice, sent once
+    chosen: dict[tuple[str, str], Again] = {}  # by destination and id: given up twice, sent once
     for buried in letters:
         raw = buried.change or await original(made, buried.letter)
         place = "{topic}, partition {partition}, offset {offset}".format_map(buried.letter["source"])
         try:
-            change = read_change(raw)
+            change = _read(raw, buried.letter)
         except UnreadableChange:
-            if (erasure := _erasure(raw, buried.letter)) is not None:
-                asked = format_iso(from_datetime(erasure.at))
-                warn(
-                    f"left out the erasure of {erasure.customer_id!r} (asked for {asked}) "
-                    f"for {buried.letter['destination']}: it is not sent again, since the customer may have come back. "
-                    "Delete there by hand what is from before that instant"
-                )
-                continue
             warn(f"left out {place}, for {buried.letter['destination']}: it is no segment change, or no longer kept")
             continue
-        chosen[buried.letter["destination"], change.id] = (change.customer_id, change.raw)
+        erased = change.action == ERASED
+        if even_if_returned and not erased:
+            fail(f"{change.id} is a change, and --even-if-returned is for erasures", USAGE)
+        chosen[buried.letter["destination"], change.id] = Again(
+            change.customer_id, change.raw, "erasure" if erased else None, even_if_returned
+        )
         if dry_run:
             detail = f"{buried.letter['reason']} {buried.letter['at']}"
+            what = f"asked for {change.at}" if erased else change.segment
+            kind = "erasure of " if erased else ""
             out.print(
-                escape(f"{change.id}  {buried.letter['destination']}  {change.customer_id}  {change.segment}  {detail}")
+                escape(f"{change.id}  {buried.letter['destination']}  {kind}{change.customer_id}  {what}  {detail}")
             )
-    counts = Counter(destination for destination, _ in chosen)
+    counts: Counter[tuple[str, str]] = Counter((name, each.fact or "change") for (name, _), each in chosen.items())
     if not dry_run and chosen:
         async with redelivering(made, partitions) as redeliveries:
-            for name in counts:
+            for name in {name for name, _ in chosen}:
                 await redeliveries.add(name, "replay", [each for (to, _), each in chosen.items() if to == name])
     return counts
 
 
-def _erasure(raw: bytes | None, letter: Document) -> Erasure | None:
-    """The erasure that a dead letter is about; None if it is about something else."""
-    from pydantic import ValidationError
-
-    from schemas.changes import Erasure
+def _read(raw: bytes | None, letter: Document) -> Change:
+    """The change or erasure that a dead letter is about. Raises ``UnreadableChange``."""
+    from connectors.changes import UnreadableChange, read_change, read_erasure
     from schemas.rejections import UndeliveredReason
 
-    if raw is None or letter["reason"] == UndeliveredReason.UNREADABLE_CHANGE.value:
-        return None
     try:
-        return Erasure.model_validate_json(raw)
-    except ValidationError:
-        return None
+        return read_change(raw)
+    except UnreadableChange:
+        if letter["reason"] == UndeliveredReason.UNREADABLE_CHANGE.value:
+            raise
+        return read_erasure(raw)  # what could be read once, and is no change
+
+
+def _is_held_back(receipt: Document) -> bool:
+    """Does a receipt say of an erasure that it was not sent again?"""
+    return (receipt["status"], receipt.get("segment"), receipt.get("origin")) == ("superseded", "", "replay")
 
 
 def _print_receipt(receipt: Document, widest: int) -> None:

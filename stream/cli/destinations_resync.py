@@ -58,7 +58,7 @@ def resync(
 
 
 async def _resync(made: Settings, partitions: int, name: str, wants: Wants, dry_run: bool) -> Counter[str]:
-    from stream.redelivery import redelivering
+    from stream.redelivery import Again, redelivering
     from stream.resync import present
 
     counts: Counter[str] = Counter()
@@ -75,6 +75,6 @@ async def _resync(made: Settings, partitions: int, name: str, wants: Wants, dry_
                 counts["exited"] += state.exited
                 counts["unknown"] += state.as_of is None
                 if not dry_run:
-                    await redeliveries.add(name, "resync", state.changes)
+                    await redeliveries.add(name, "resync", (Again(*each) for each in state.changes))
                 progress.advance(task)
     return counts

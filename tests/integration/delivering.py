@@ -137,14 +137,20 @@ class Bench:
             ]
             await asyncio.gather(*sent)
 
-    async def write_erasure(self, customer: str, at: str = "2026-01-02T04:00:00Z") -> None:
+    async def write_erasure(self, customer: str, at: str = "2026-01-02T04:00:00Z") -> bytes:
         """Append an erasure to its customer's partition."""
         fields = {"id": uuid.uuid4().hex, "customer_id": customer, "at": at, "profile": {"email": "ann@example.com"}}
-        await self._append("changes", json.dumps(fields).encode(), customer, headers=[("fact", b"erasure")])
+        written = json.dumps(fields).encode()
+        await self._append("changes", written, customer, headers=[("fact", b"erasure")])
+        return written
 
-    async def redeliver(self, change: bytes, origin: str = "replay", destination: str = "crm") -> None:
-        """Ask for a change again."""
+    async def redeliver(
+        self, change: bytes, origin: str = "replay", destination: str = "crm", *, fact: str | None = None
+    ) -> None:
+        """Ask for a change again, or for what its fact says that it is."""
         fields = {"destination": destination, "origin": origin, "change": json.loads(change)}
+        if fact is not None:
+            fields["fact"] = fact
         await self._append("redeliveries", json.dumps(fields).encode(), fields["change"]["customer_id"])
 
     async def order(self, state: str, destination: str = "crm") -> None:

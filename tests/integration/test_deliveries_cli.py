@@ -22,7 +22,9 @@ import yaml
 from aiokafka.structs import ConsumerRecord
 from typer.testing import CliRunner, Result
 
+from schemas.changes import ERASURE, Erasure, SegmentChange
 from schemas.deliveries import DestinationState, Receipt, Redelivery
+from schemas.facts import FACT_HEADER
 from schemas.rejections import DeadLetter, SentRequest, Source, UndeliveredReason
 from stream.cli.app import app
 from stream.core.routing import partition_of
@@ -96,6 +98,12 @@ def a_change(customer: str, sequence: int, segment: str = "viewer") -> dict[str,
         "profile": {},
         "code": "2",
     }
+
+
+def an_erasure(customer: str) -> dict[str, Any]:
+    """As it stands on the topic, beside the header that says so."""
+    name = uuid5(NAMESPACE_OID, f"{customer}/erasure").hex
+    return {"id": name, "customer_id": customer, "at": "2026-03-02T11:30:00Z", "profile": {"email": "a@b.c"}}
 
 
 async def write(here: Installation, topic: str, customer: str, value: bytes) -> None:
@@ -268,20 +276,40 @@ async def test_a_change_that_no_dead_letter_could_hold_is_fetched_from_where_it_
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_an_erasure_is_named_and_not_sent_again(here: Installation) -> None:
-    """The customer may have come back. What else was asked for is sent; a change that is broken is no erasure."""
-    erasure = {"id": "e" * 32, "customer_id": "ann", "at": "2026-03-02T11:30:00Z", "profile": {"email": "a@b.c"}}
+async def test_an_erasure_is_asked_for_again_as_what_it_is(here: Installation) -> None:
+    """In its own bytes, once. That it may delete what came since has to be said of one, by its id. A change that is
+    broken is no erasure.
+    """
+    erasure = an_erasure("ann")
     broken = {key: value for key, value in a_change("cem", 1).items() if key != "sequence"}
     await bury(here, erasure, 1)
     await bury(here, broken, 2, reason=UndeliveredReason.UNREADABLE_CHANGE)
-    text = await said(here, "deliveries", "replay", "--destination", "crm", code=1)
-    assert "left out the erasure of 'ann' (asked for 2026-03-02T11:30:00Z) for crm: it is not sent again" in text
-    assert f"left out {here.prefix}segment-changes, partition 0, offset 7, for crm: it is no segment change" in text
-    assert text.count("left out") == 2
-    await bury(here, a_change("bob", 1), 3)
+    await bury(here, erasure, 3)  # again, and given up again
+    await bury(here, a_change("bob", 1), 4)
+    await bury(here, a_change("bob", 2), 5)
+    text = await said(here, "deliveries", "replay", "--destination", "crm", "--dry-run")
+    assert f"{erasure['id']}  crm  erasure of ann  asked for 2026-03-02T11:30:00Z  refused" in text
+    assert "2 changes and 1 erasure would be sent again to crm\n" in text
+    assert await redeliveries(here) == []
     text = await said(here, "deliveries", "replay", "--destination", "crm")
-    assert "left out the erasure of 'ann'" in text and "1 change on the way again to crm" in text
-    assert [each.change.customer_id for each in await redeliveries(here)] == ["bob"]
+    assert f"left out {here.prefix}segment-changes, partition 0, offset 7, for crm: it is no segment change" in text
+    assert text.count("left out") == 1
+    assert "2 changes and 1 erasure on the way again to crm\nan erasure ends as superseded where something" in text
+    (again,) = [each for each in await redeliveries(here) if each.fact == "erasure"]
+    assert (again.origin, again.even_if_returned, again.change) == ("replay", False, Erasure.model_validate(erasure))
+
+    for arguments, error in (
+        (("--customer", "ann"), "say of which erasure, by its ID"),
+        ((a_change("bob", 1)["id"],), "is a change, and --even-if-returned is for erasures"),
+    ):
+        assert error in await said(here, "deliveries", "replay", *arguments, "--even-if-returned", code=2)
+    assert len(await redeliveries(here)) == 3
+    text = await said(here, "deliveries", "replay", erasure["id"], "--even-if-returned")
+    assert text == "1 erasure on the way again to crm\n"
+    assert [each.even_if_returned for each in await redeliveries(here) if each.fact] == [False, True]
+    records = [msgspec.json.decode(record.value) for record in await here.read("redeliveries")]
+    assert [each["change"] for each in records if each.get("fact")] == [erasure, erasure]
+    assert all(each.keys() == {"destination", "origin", "change"} for each in records if not each.get("fact"))
 
 
 async def redeliveries_under_keys(here: Installation) -> Sequence[Redelivery]:
@@ -386,8 +414,10 @@ async def test_resync_writes_the_present_membership_of_everybody(here: Installat
     text = await said(here, "destinations", "resync", "crm")
     assert text == "6 memberships and 2 exits are on their way to crm, behind live changes\n"
     found = await redeliveries(here)
-    assert {(each.destination, each.origin, each.change.cause.kind) for each in found} == {("crm", "resync", "resync")}
-    assert sorted((c.change.customer_id, c.change.segment, c.change.action, c.change.sequence) for c in found) == [
+    assert {(each.destination, each.origin) for each in found} == {("crm", "resync")}
+    changes = [each.change for each in found if isinstance(each.change, SegmentChange)]
+    assert [change.cause.kind for change in changes] == ["resync"] * len(found)
+    assert sorted((each.customer_id, each.segment, each.action, each.sequence) for each in changes) == [
         ("ann", "fresh", "exited", 3),
         ("ann", "viewer", "entered", 3),
         ("bob", "fresh", "exited", 3),
@@ -504,6 +534,90 @@ async def test_what_a_destination_refused_arrives_when_it_is_replayed(here: Inst
             (1, "superseded", "replay"),
         ]
     assert len(receiver.bodies()[a_change("ann", 1)["id"]]) == 1
+
+
+async def forget(here: Installation, customer: str) -> None:
+    """The customer is to be forgotten."""
+    await here.producer.send_and_wait(
+        f"{here.prefix}segment-changes",
+        json.dumps(an_erasure(customer)).encode(),
+        key=customer.encode(),
+        partition=partition_of(customer, here.partitions),
+        headers=[(FACT_HEADER, ERASURE.encode())],
+    )
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["redis", "memory"])
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_erasure_that_was_refused_is_done_when_it_is_replayed(here: Installation, shared: bool) -> None:
+    """Once, and not where the customer came back: there it has to be meant, and is said. Whatever the ledger is."""
+    gone: list[str] = []
+    sent: list[tuple[str, int]] = []
+
+    def until_mended(received: Received) -> Answer:
+        (data,) = received.changes
+        erased = json.loads(received.body)["type"] == "customer.erased"
+        sent.append((data["customer_id"], 0 if erased else data["sequence"]))
+        if erased and not mended:
+            return Answer(422, body=b"no right to delete")
+        if erased:
+            gone.append(data["customer_id"])
+        return Answer()
+
+    async def settled() -> None:
+        await until(here, child, lambda now: now["waiting"] == 0 and not now["waiting_again"])
+
+    async def replayed(*arguments: str) -> None:
+        before = len(await redeliveries(here))
+        await said(here, "deliveries", "replay", *arguments)
+        assert len(await redeliveries(here)) > before
+        await settled()
+
+    mended = False
+    async with receiving(until_mended) as receiver, redis_server() as url:
+        if shared:
+            here.environment["LIVESEGMENTS_REDIS_URL"] = url
+        async with delivering(here, receiver, segments=["viewer"]) as child:
+            for customer in ("ann", "bob"):
+                await publish(here, a_change(customer, 1), a_change(customer, 2))
+            await receiver.until(lambda: len(receiver.received) == 4)
+            for customer in ("ann", "bob"):
+                await forget(here, customer)
+            await publish(here, a_change("bob", 1) | {"id": "b" * 32, "at": "2026-03-02T11:31:00Z"})
+            await receiver.until(lambda: len(receiver.received) == 7)
+            await settled()
+
+            mended = True
+            await replayed("--destination", "crm")
+            await replayed("--destination", "crm")
+        async with delivering(here, receiver, segments=["viewer"]) as child:
+            await replayed("--customer", "ann")
+            assert gone == ["ann"]
+            text = await said(here, "deliveries", "show", an_erasure("bob")["id"])
+            assert "not sent again: something newer of the customer was sent since" in text
+            assert f"`deliveries replay {an_erasure('bob')['id']} --even-if-returned` does" in text
+            await replayed(an_erasure("bob")["id"], "--even-if-returned")
+            await replayed(an_erasure("bob")["id"], "--even-if-returned")
+            assert gone == ["ann", "bob"]
+            assert "not sent again" not in await said(here, "deliveries", "show", an_erasure("bob")["id"])
+            await publish(here, a_change("bob", 2) | {"id": "c" * 32, "at": "2026-03-02T11:32:00Z"})
+            await receiver.until(lambda: len(receiver.received) == 10)
+            await settled()
+    assert [number for name, number in sent if name == "ann"] == [1, 2, 0, 0]
+    assert [number for name, number in sent if name == "bob"] == [1, 2, 0, 1, 0, 2]
+    assert [end for end in await receipts(here, "ann") if not end[0]] == [
+        (0, "dead_lettered", "live"),
+        (0, "erased", "replay"),
+        (0, "erased", "replay"),
+        (0, "erased", "replay"),
+    ]
+    assert [end for end in await receipts(here, "bob") if not end[0]] == [
+        (0, "dead_lettered", "live"),
+        (0, "superseded", "replay"),
+        (0, "superseded", "replay"),
+        (0, "erased", "replay"),
+        (0, "erased", "replay"),
+    ]
 
 
 @pytest.mark.asyncio(loop_scope="session")

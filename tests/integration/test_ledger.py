@@ -10,22 +10,23 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import redis.asyncio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connectors.changes import ERASED, Change, Origin
-from connectors.ledger import LedgerLost, Store, begun_of, mark_of
+from connectors.ledger import Erasure, Known, LedgerLost, Store, begun_of, mark_of
 from connectors.ledgerstore import MemoryStore, RedisStore
 from stream.embedded.process import free_ports
 from stream.embedded.redis import redis_server
 from tests.integration.conftest import Broker
 from tests.integration.delivering import SECRET, Bench, Metrics, options, value
-from tests.receiver import Answer, Received, Receiver, receiving
+from tests.receiver import PATIENCE_SECONDS, Answer, Received, Receiver, receiving
 
 
 @pytest.fixture
@@ -291,6 +292,105 @@ async def test_somebody_whose_erasure_was_refused_is_numbered_anew_all_the_same(
     assert metrics.outcomes["crm"] == {"delivered": 4, "refused": 1, "dead_lettered": 1}
 
 
+async def test_an_erasure_that_is_sent_again_is_repeated_where_nobody_heard_of_its_end(
+    bench: Bench, ledger: dict[str, str], tmp_path: Path
+) -> None:
+    """Killed while it is on its way. Who comes back then stays, also where it is asked for once more."""
+    path = tmp_path / "destinations.yaml"
+    kinds: list[str] = []
+
+    async def answer(received: Received) -> Answer:
+        kinds.append(json.loads(received.body)["type"])
+        match kinds.count("customer.erased"):
+            case 1:
+                return Answer(422)
+            case 2 if kinds[-1] == "customer.erased":
+                await asyncio.sleep(3_600)  # it was done, and nobody hears of it
+        return Answer()
+
+    async def until_ended(count: int, committed: int = 0) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(await bench.receipts()) < count or await bench.committed() < committed:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)  # only the broker knows
+
+    async with receiving(answer) as receiver:
+        path.write_text(f"destinations:\n  crm: {{{options(receiver, 'timeout: 60')}}}\n")
+        await bench.write([value("ann", 1)])
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            told = bench.settings | ledger
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.integration.deliverer_process", json.dumps(told), str(path),
+                env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2],
+            )  # fmt: skip
+            try:
+                if number is signal.SIGKILL:
+                    await until_ended(1)
+                    erasure = await bench.write_erasure("ann")
+                    await until_ended(2, committed=2)  # else it is read again as well, and sent as what is live
+                    await bench.redeliver(erasure, fact="erasure")
+                    await receiver.until(lambda: kinds.count("customer.erased") == 2)
+                else:
+                    await receiver.until(lambda: kinds.count("customer.erased") == 3)
+                    await bench.write([value("ann", 1, at="2026-01-02T05:00:00Z")])
+                    await until_ended(4)
+                    await bench.redeliver(erasure, fact="erasure")
+                    await until_ended(5)
+            finally:
+                process.send_signal(number)
+                await process.wait()
+    assert kinds == ["segment.entered", *["customer.erased"] * 3, "segment.entered"]
+    assert Counter((one.status, one.origin) for one in await bench.receipts()) == {
+        ("delivered", "live"): 2,
+        ("dead_lettered", "live"): 1,
+        ("erased", "replay"): 2,
+    }
+
+
+async def test_what_is_live_and_what_is_sent_again_of_a_customer_meet_in_one_process(bench: Bench, shared: str) -> None:
+    """Else an erasure that is sent again would delete what another process has on its way."""
+    customers = [f"c{number}" for number in range(24)]  # on every partition
+    gate, all_on_their_way, on_its_way = asyncio.Event(), asyncio.Event(), set[str]()
+    erased: list[str] = []
+
+    async def answer(received: Received) -> Answer:
+        customer = received.changes[0]["customer_id"]
+        if json.loads(received.body)["type"] == "customer.erased":
+            erased.append(customer)
+        elif customer in customers:
+            on_its_way.add(customer)
+            if len(on_its_way) == len(customers):
+                all_on_their_way.set()
+            await gate.wait()
+        return Answer()
+
+    several = [Metrics(), Metrics(), Metrics()]
+    async with AsyncExitStack() as stack:
+        receiver = await stack.enter_async_context(receiving(answer))
+        for metrics in several:
+            await stack.enter_async_context(
+                bench.delivering(metrics=metrics, changed={"redis_url": shared}, crm=options(receiver, "timeout: 60"))
+            )
+        sequence = 0
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not all(metrics.ended() for metrics in several):
+                sequence += 1
+                await bench.write([value(f"before-{customer}", sequence) for customer in customers])
+                await asyncio.sleep(0.2)  # the group has to come together
+        await bench.write([value(customer, 1) for customer in customers])
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await all_on_their_way.wait()
+        for customer in customers:
+            fields = {"id": "e" * 32, "customer_id": customer, "at": "2026-01-02T03:00:00Z", "profile": {}}
+            await bench.redeliver(json.dumps(fields).encode(), fact="erasure")
+        superseded = Counter[str]()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while superseded.total() + len(erased) < len(customers):
+                superseded = Counter(one.customer_id for one in await bench.receipts() if one.status == "superseded")
+                await asyncio.sleep(0.05)
+        gate.set()
+    assert (sorted(superseded), erased) == (sorted(customers), [])
+
+
 async def test_a_redis_that_lost_its_memory_is_noticed(bench: Bench, shared: str) -> None:
     """While it runs, before the next change is let in."""
     metrics = Metrics()
@@ -314,13 +414,15 @@ PLACES = {0: 0, 1: 0}
 
 
 def of(customer: str, segment: str, sequence: int, offset: int = 0, origin: Origin = "live") -> Change:
-    if not segment:
-        return Change("id", customer, "", ERASED, f"2026-01-02T03:04:{sequence:02}Z", 0, b"", len(customer) % 2, offset)
     place = len(customer) % 2, offset
+    if not segment:
+        fields = (f"e{offset}", customer, "", ERASED, f"2026-01-02T03:04:{sequence:02}Z", 0, b"", *place)
+        return Change(*fields, origin=origin)
     return Change("id", customer, segment, "entered", "", sequence, b"", *place, origin=origin)
 
 
 @settings(max_examples=40, deadline=None)
+@example(groups=[[(of("a", "", 1), True), (of("a", "vip", 2), False)], [(of("a", "", 1, origin="replay"), False)]])
 @given(
     groups=st.lists(
         st.lists(
@@ -353,12 +455,34 @@ def test_redis_and_memory_know_the_same(shared: str, groups: list[list[tuple[Cha
         every = [change for group in groups for change, _ in group]
         for group in groups:
             for store in stores:
-                await store.mark([begun_of(change) if begun else mark_of(change) for change, begun in group])
+                # What is sent again is never begun.
+                await store.mark(
+                    [begun_of(one) if begun and one.origin == "live" else mark_of(one) for one, begun in group]
+                )
             first, second = [await store.look(every) for store in stores]
             assert first == second
         await client.aclose()
 
     asyncio.run(run())
+
+
+async def test_a_ledger_of_a_version_that_kept_no_ids_is_understood(shared: str) -> None:
+    """Whose erasure was the last it does not say, but whether anything followed."""
+    client = redis.asyncio.from_url(shared)
+    store = RedisStore(client, "no-ids", 60.0)
+    await store.adopt({0: 0}, {0: 10})
+    await store.rebuilt(0, 0, 0)
+    erasure, again = of("aa", "", 5, 3), of("aa", "", 5, 7, "replay")
+    await client.hset("livesegments:ledger:{no-ids}:0:aa", "", f"3 {erasure.at} begun")
+    known = Erasure(3, erasure.at, begun=True)
+    assert await store.look([again]) == [Known(0, known)]
+    await store.mark([mark_of(again)])
+    assert await store.look([again]) == [Known(0, known)]
+    await store.mark([mark_of(of("aa", "vip", 1, 4))])
+    assert await store.look([again]) == [Known(0, known, 1, followed=True)]
+    await store.mark([mark_of(erasure)])
+    assert await store.look([again]) == [Known(0, Erasure(3, erasure.at, id=erasure.id))]
+    await client.aclose()
 
 
 async def test_a_topic_that_began_again_has_a_ledger_of_its_own(shared: str) -> None:

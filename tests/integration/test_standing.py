@@ -229,6 +229,30 @@ async def test_a_customer_who_is_to_be_forgotten_is_deleted_after_what_was_sent(
     assert told == {"delivered": 4, "superseded": 3, "erased": 1}
 
 
+async def test_an_erasure_for_which_no_token_was_to_be_had_is_known_all_the_same(bench: Bench) -> None:
+    """It is given up, and who comes back is numbered anew."""
+    closed = False
+
+    def answer(received: Received) -> Answer:
+        return Answer(503 if closed and what(received) == "token" else 200, {}, b"t")
+
+    metrics = Metrics()
+    async with (
+        receiving(answer) as receiver,
+        club(bench, receiver, metrics, "retry_base: 0.01", "retry_horizon: 0.1") as made,
+    ):
+        await bench.write([value("ann", 7)])
+        await metrics.until(lambda: metrics.ended() == 1)
+        made.token, closed = "", True
+        await bench.write_erasure("ann")
+        await metrics.until(lambda: metrics.ended() == 2)
+        closed = False
+        await bench.write([value("ann", 1)])
+        await metrics.until(lambda: metrics.ended() == 3)
+    assert metrics.outcomes["crm"]["dead_lettered"] == 1
+    assert metrics.outcomes["crm"]["delivered"] == 2
+
+
 async def states(bench: Bench) -> Mapping[str, DestinationState | None]:
     """The last record under each key."""
     found: dict[str, DestinationState | None] = {}

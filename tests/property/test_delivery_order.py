@@ -1,5 +1,7 @@
 """A deliverer's lanes, doorkeeper and ledger in one process, killed at any await: order, loss, the final state.
 
+Among what is asked for again are erasures that were given up: they delete nothing that was delivered since.
+
 The ledger's store outlives the processes, as a Redis does. The platform keeps what it is told, answered or not.
 """
 
@@ -8,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, repeat, takewhile
 from random import Random
 
 import pytest
@@ -29,6 +31,9 @@ FATES = ("deliver", "lost", "fail", "split", "refuse")
 """What becomes of an attempt; `lost`: the platform applied it, and the answer did not arrive."""
 
 
+KINDS = ("live", "erase", "replay", "resync", "erase again", "erase after all")
+
+
 def at(offset: int) -> str:
     return f"2026-01-02T03:{offset // 60:02}:{offset % 60:02}Z"
 
@@ -45,6 +50,8 @@ class World:
     held: dict[tuple[str, str], int] = field(default_factory=dict)
     furthest: dict[str, int] = field(default_factory=lambda: defaultdict(lambda: -1))
     forgotten: dict[str, str] = field(default_factory=dict)
+    deleted: set[tuple[str, str]] = field(default_factory=set)
+    """Customers and segments that went with an erasure of which that was meant, and did not come again."""
 
     def apply(self, change: Change) -> None:
         """The law of order: of one customer nothing that is live goes back, and nothing forgotten returns."""
@@ -52,14 +59,18 @@ class World:
         if change.origin == "live":
             assert change.offset >= self.furthest[customer], f"{change.id} after offset {self.furthest[customer]}"
             self.furthest[customer] = change.offset
-        else:
+        elif change.action != ERASED:
             assert change.at > self.forgotten.get(customer, ""), f"{change.id} of somebody who was forgotten"
         self.applied.add(change.id)
         if change.action == ERASED:
-            self.forgotten[customer] = change.at
-            self.held = {place: sequence for place, sequence in self.held.items() if place[0] != customer}
+            self.forgotten[customer] = max(change.at, self.forgotten.get(customer, ""))
+            gone = {place for place in self.held if place[0] == customer}
+            if change.even_if_returned:
+                self.deleted |= gone
+            self.held = {place: sequence for place, sequence in self.held.items() if place not in gone}
         else:
             self.held[customer, change.segment] = change.sequence
+            self.deleted.discard((customer, change.segment))
 
 
 class Remote:
@@ -174,12 +185,25 @@ class Process:
 
     def _fetch(self, topic: str, count: int) -> list[Change]:
         start = self._next[topic]
-        read = self.world.logs[topic][start : start + count]
+        read = list(takewhile(self._is_written, self.world.logs[topic][start : start + count]))
         self._next[topic] += len(read)
         fresh = [change for change in read if self._progress[topic].read(change.offset)]
+        for change in [one for one in fresh if self._is_of_no_dead_letter(one)]:
+            self._progress[topic].finish(change.offset)
+            fresh.remove(change)
         self._unfinished -= len(read) - len(fresh)
         self._look_whether_all_ended()
         return fresh
+
+    def _is_written(self, one: Change) -> bool:
+        """Nobody asks for an erasure again before it has ended."""
+        if not self._is_of_no_dead_letter(one):
+            return True
+        offset = next(live.offset for live in self.world.logs[LIVE] if live.id == one.id)
+        return offset < self._progress[LIVE].first_unfinished()
+
+    def _is_of_no_dead_letter(self, one: Change) -> bool:
+        return one.topic == AGAIN and one.action == ERASED and one.id not in self.world.dead
 
     async def _commit(self) -> None:
         while True:
@@ -266,6 +290,12 @@ def written(facts: Sequence[tuple[str, str, str, int]]) -> Mapping[str, Sequence
             sequence = sequences[customer]
             fields = (f"{customer}-{sequence}{segment}@{offset}", customer, segment, "entered", at(offset), sequence)
             logs[LIVE].append(Change(*fields, b"", 0, offset, topic=LIVE))
+        elif kind.startswith("erase"):
+            erasures = [one for one in logs[LIVE] if one.action == ERASED]
+            if erasures:
+                of, place = erasures[chosen % len(erasures)], len(logs[AGAIN])
+                meant = kind == "erase after all"
+                logs[AGAIN].append(replace(of, offset=place, origin="replay", topic=AGAIN, even_if_returned=meant))
         elif changes := [one for one in logs[LIVE] if one.action != ERASED]:
             of = changes[chosen % len(changes)]
             place, origin = len(logs[AGAIN]), _origin(kind)
@@ -300,7 +330,7 @@ def judge(world: World, *, coalesce: bool) -> None:
         elif customer not in erased:
             later.setdefault(place, change)
     for place, newest in later.items():
-        if newest.id not in world.dead:
+        if newest.id not in world.dead and place not in world.deleted:
             assert world.held.get(place) == newest.sequence, f"{newest.id} is not what the platform has"
 
 
@@ -327,7 +357,7 @@ def outlive(
 
 facts = st.lists(
     st.tuples(
-        st.sampled_from(["live"] * 8 + ["erase", "replay", "resync"]),
+        st.sampled_from(["live"] * 8 + ["erase", "replay", "resync", "erase again", "erase after all"]),
         st.sampled_from("ab"),
         st.sampled_from("xyz"),
         st.integers(0, 100),
@@ -360,14 +390,14 @@ def test_in_long_schedules_of_few_customers_the_same_holds(block: int) -> None:
     """Where much happens to one customer: what generated examples seldom come to. Another thousand per block."""
     for seed in range(1_000 * block, 1_000 * (block + 1)):
         draw = Random(seed)
-        kinds = (8, draw.choice((0, 1, 3)), draw.choice((0, 1)), draw.choice((0, 1)))
+        kinds = (8, *(draw.choice(counts) for counts in ((0, 1, 3), (0, 1), (0, 1), (0, 2), (0, 0, 1))))
         customers, segments = draw.choice(("a", "a", "ab")), draw.choice(("x", "xy", "xyz"))
         facts = [
             (kind, draw.choice(customers), draw.choice(segments), draw.randrange(100))
-            for kind in draw.choices(("live", "erase", "replay", "resync"), kinds, k=draw.randint(3, 22))
+            for kind in draw.choices(KINDS, kinds, k=draw.randint(3, 22))
         ]
         ends = (draw.choice((1, 3)), draw.choice((0, 1, 4)), draw.choice((0, 1)), draw.choice((0, 1)))
-        fates = (*ends, draw.choice((0, 1, 2)))
+        fates = (*ends, draw.choice((0, 1, 2)) + kinds[4])  # what was refused can be asked for again
         plans = [
             Plan(
                 draw.randint(2, draw.choice((40, 120))),

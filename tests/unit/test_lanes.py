@@ -194,6 +194,12 @@ def erasure(customer: str, at: int, offset: int) -> Change:
     )
 
 
+def another_try(customer: str, at: int, offset: int, *, even_if_returned: bool = False) -> Change:
+    """The erasure of that instant, sent again."""
+    once = replace(erasure(customer, at, offset), id=f"{customer}-erased-{at}")
+    return replace(once, origin="replay", topic="again", even_if_returned=even_if_returned)
+
+
 def ids(changes: list[Change]) -> list[str]:
     return [change.id for change in changes]
 
@@ -472,30 +478,107 @@ def test_a_redelivery_that_follows_an_erasure_is_not_older_than_what_is_on_its_w
     assert drain(lanes) == [["a-erased"], ["a-1-resync"]]
 
 
+@pytest.mark.parametrize("coalesce", [True, False])
+def test_what_comes_behind_an_erasure_that_is_sent_again_waits_for_it(coalesce: bool) -> None:
+    """Also while it is retried: it would delete what came. Of what only waits to be sent again, the older ends."""
+    lanes = Lanes(coalesce=coalesce)
+    lanes.add(of("a", 1, "old", origin="replay"), 0.0)
+    lanes.add(of("a", 5, "new", origin="resync"), 0.0)
+    lanes.add(another_try("a", at=3, offset=9), 0.0)
+    lanes.add(of("a", 2, "older", origin="replay"), 0.0)
+    assert ids(lanes.superseded()) == ["a-1-replay", "a-2-replay"]
+    failed = lanes.take(0.0)
+    assert failed and (names(failed), failed.group, told(failed)) == (["a-erased-3"], ERASE, [])
+    lanes.park(failed, 5.0)
+    lanes.add(of("a", 6), 0.0)
+    lanes.add(of("b", 1), 0.0)
+    assert drain(lanes, 4.0) == [["b-1"]]
+    assert drain(lanes, 5.0) == [["a-erased-3"], ["a-6"], ["a-5-resync"]]
+    assert (lanes.superseded(), lanes.total) == ([], 0)
+
+
+@pytest.mark.parametrize("newer", ["waits", "leaves", "leaves again"])
+def test_an_erasure_is_not_sent_again_behind_something_newer_unless_that_is_meant(newer: str) -> None:
+    """It would delete it. What is meant to go is deleted once it has arrived, and not before."""
+    for even_if_returned in (False, True):
+        lanes = Lanes(coalesce=True)
+        one = of("a", 5, origin="replay" if newer == "leaves again" else "live")
+        lanes.add(one, 0.0)
+        out = lanes.take(0.0) if newer != "waits" else None
+        lanes.add(another_try("a", at=3, offset=9, even_if_returned=even_if_returned), 0.0)
+        assert ids(lanes.superseded()) == ([] if even_if_returned else ["a-erased-3"])
+        lanes.add(of("a", 6), 0.0)  # has to wait as long, and takes the place of what waits
+        if out:
+            assert lanes.take(0.0) is None
+            lanes.finish(one, sent=True)
+        else:
+            assert ids(lanes.superseded()) == ["a-5"]
+        assert drain(lanes) == [*([["a-erased-3"]] if even_if_returned else []), ["a-6"]]
+        assert (lanes.superseded(), lanes.total) == ([], 0)
+
+
+def test_two_erasures_of_a_customer_are_both_sent_again_and_each_once() -> None:
+    """They may be of different contacts. What was asked for twice, or has a live one behind it, is not."""
+    lanes = Lanes(coalesce=True)
+    for at, offset in ((3, 7), (4, 8), (5, 9), (4, 10), (3, 11)):
+        lanes.add(another_try("a", at=at, offset=offset, even_if_returned=True), 0.0)
+    lanes.add(of("b", 1), 0.0)
+    assert ids(lanes.superseded()) == ["a-erased-4", "a-erased-3"]
+    assert drain(lanes) == [["a-erased-3"], ["b-1"], ["a-erased-4"], ["a-erased-5"]]
+    for at, offset in ((3, 12), (4, 13)):
+        lanes.add(another_try("a", at=at, offset=offset), 0.0)
+    out = lanes.take(0.0)
+    assert names(out) == ["a-erased-3"]
+    lanes.add(erasure("a", at=6, offset=14), 0.0)
+    lanes.add(another_try("a", at=5, offset=15), 0.0)
+    assert ids(lanes.superseded()) == ["a-erased-4", "a-erased-5"]
+    assert out
+    lanes.park(out, 1.0)
+    assert drain(lanes) == [["a-erased"]]
+    assert (ids(lanes.superseded()), lanes.total) == (["a-erased-3"], 0)
+
+
+def test_an_erasure_that_is_sent_again_and_given_up_again_leaves_nothing_behind() -> None:
+    """The ledger has to hear of nothing: it was begun when it was live."""
+    lanes = Lanes()
+    lanes.add(another_try("a", at=3, offset=9), 0.0)
+    out = lanes.take(0.0)
+    assert out
+    lanes.finish(out.changes[0], sent=False)
+    lanes.add(of("a", 6), 0.0)
+    assert told(lanes.take(0.0)) == []
+
+
 @given(data=st.data(), coalesce=st.booleans(), batch_size=st.integers(1, 4))
 def test_whatever_comes_ends_once_and_nothing_older_is_sent_after_something_newer(
     data: st.DataObject, coalesce: bool, batch_size: int
 ) -> None:
-    """Live changes, redeliveries and erasures, with failures: each ends sent or superseded; the last state arrives."""
+    """Live changes, redeliveries and erasures, with failures: each ends sent or superseded; the last state arrives.
+    What is sent again is what the ledger would let in.
+    """
     lanes = Lanes(batch_size=batch_size, coalesce=coalesce, group=lambda change: change.segment)
     newest: dict[tuple[str, str], int] = {}
     delivered: dict[tuple[str, str], int] = {}
+    refused: dict[str, Change] = {}
     counts: Counter[str] = Counter()
     erased_at: dict[str, int] = {}
-    fates: Counter[str] = Counter()
+    fates: Counter[tuple[str, int]] = Counter()
     flying: list[Parcel] = []
     expected = 0
     now = 0.0
 
-    def send(fail: bool) -> None:
+    def end_superseded() -> None:
+        for one in lanes.superseded():
+            fates[one.topic, one.offset] += 1
+
+    def send(fail: bool, refuse: bool = False) -> None:
         nonlocal now
         now += 1.0
         while (parcel := lanes.take(now)) is not None:
             flying.append(parcel)
             if len(flying) > 3:
                 break
-        for one in lanes.superseded():
-            fates[one.id] += 1
+        end_superseded()
         if not flying:
             return
         customers = [one.customer_id for parcel in flying for one in parcel.changes]
@@ -506,20 +589,25 @@ def test_whatever_comes_ends_once_and_nothing_older_is_sent_after_something_newe
             lanes.park(parcel, now + 2.0)
             return
         for one in parcel.changes:
-            fates[one.id] += 1
-            if one.action == ERASED:
-                for key in [key for key in delivered if key[0] == one.customer_id]:
+            fates[one.topic, one.offset] += 1
+            mine = [key for key in delivered if key[0] == one.customer_id]
+            if one.action == ERASED and one.origin == "live":
+                for key in mine:
                     del delivered[key]
+                if refuse:
+                    refused[one.customer_id] = one
+            elif one.action == ERASED:
+                assert one.even_if_returned or not mine
             else:
                 key = one.customer_id, one.segment
                 assert delivered.get(key, 0) <= one.sequence
                 delivered[key] = one.sequence
-            lanes.finish(one, sent=True)
-        for one in lanes.superseded():
-            fates[one.id] += 1
+            lanes.finish(one, sent=not (refuse and one.action == ERASED))
+        end_superseded()
 
     for step in range(data.draw(st.integers(0, 40))):
-        kind = data.draw(st.sampled_from(["live", "live", "live", "again", "erase", "send", "fail"]))
+        kinds = ["live", "live", "live", "again", "erase", "erase again", "send", "refuse", "fail"]
+        kind = data.draw(st.sampled_from(kinds))
         customer = data.draw(st.sampled_from("abc"))
         segment = data.draw(st.sampled_from("xy"))
         match kind:
@@ -538,8 +626,13 @@ def test_whatever_comes_ends_once_and_nothing_older_is_sent_after_something_newe
                 erased_at[customer] = counts[customer]
                 for key in [key for key in newest if key[0] == customer]:
                     del newest[key]
-            case "send" | "fail":
-                send(fail=kind == "fail")
+            case "erase again" if customer in refused:
+                meant = data.draw(st.booleans())
+                if not meant and any(key[0] == customer for key in delivered):
+                    continue
+                one = replace(refused[customer], origin="replay", topic="again", offset=step, even_if_returned=meant)
+            case "send" | "fail" | "refuse":
+                send(fail=kind == "fail", refuse=kind == "refuse")
                 continue
             case _:
                 continue

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors.changes import ERASED, Change, Origin
 from connectors.ledger import LIVE, NOTHING, Erasure, Known, Ledger, Mark, Verdict, begun_of, mark_of, verdict
@@ -68,7 +71,7 @@ def test_an_erasure_is_sent_once() -> None:
     assert verdict(erased, NOTHING) is Verdict.SEND
     assert verdict(erased, Known(0, Erasure(39, ""))) is Verdict.SEND
     assert verdict(erased, Known(0, Erasure(40, ""))) is Verdict.DELIVERED
-    assert mark_of(erased) == Mark(2, "c", "", 0, Erasure(40, "2026-01-02T03:04:06Z"))
+    assert mark_of(erased) == Mark(2, "c", "", 0, Erasure(40, "2026-01-02T03:04:06Z", id="id"))
 
 
 def test_what_was_begun_is_sent_again_and_nothing_before_it() -> None:
@@ -83,13 +86,53 @@ def test_what_was_begun_is_sent_again_and_nothing_before_it() -> None:
 def test_an_erasure_that_was_begun_is_sent_again_unless_something_followed() -> None:
     """Then it was given up. What is older than it is not sent, in either case."""
     erased = Change("id", "c", "", ERASED, "2026-01-02T03:04:06Z", 0, b"{}", 2, 40)
-    begun = Erasure(40, erased.at, begun=True)
+    begun = Erasure(40, erased.at, begun=True, id="id")
     assert begun_of(erased) == Mark(2, "c", "", 0, begun)
     assert verdict(erased, Known(0, begun)) is Verdict.SEND
     assert verdict(erased, Known(0, begun, live=1)) is Verdict.SUPERSEDED
     assert verdict(erased, Known(0, Erasure(41, erased.at, begun=True))) is Verdict.SUPERSEDED
     assert verdict(change(9, offset=39), Known(0, begun)) is Verdict.SUPERSEDED
     assert verdict(change(1, offset=41), Known(0, begun)) is Verdict.SEND
+
+
+def another_try(of: str = "id", *, even_if_returned: bool = False) -> Change:
+    """An erasure that was given up, sent again: at another place of another topic."""
+    fields = (of, "c", "", ERASED, "2026-01-02T03:04:06Z", 0, b"{}", 2, 7)
+    return Change(*fields, origin="replay", even_if_returned=even_if_returned)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected", "meant"),
+    [
+        (NOTHING, Verdict.SEND, Verdict.SEND),
+        (Known(0, Erasure(40, "", begun=True, id="id")), Verdict.SEND, Verdict.SEND),
+        (Known(0, Erasure(40, "", begun=True, id="id"), followed=True), Verdict.SUPERSEDED, Verdict.SEND),
+        (Known(0, Erasure(40, "", id="id")), Verdict.DELIVERED, Verdict.DELIVERED),
+        (Known(0, Erasure(40, "", id="id"), live=3, followed=True), Verdict.DELIVERED, Verdict.DELIVERED),
+        # Of an earlier one than the last; and of one whose id an older version did not keep.
+        (Known(0, Erasure(50, "", id="later")), Verdict.SEND, Verdict.SEND),
+        (Known(0, Erasure(40, "", begun=True)), Verdict.SEND, Verdict.SEND),
+        (Known(0, Erasure(40, "", begun=True), followed=True), Verdict.SUPERSEDED, Verdict.SEND),
+        (Known(followed=True), Verdict.SUPERSEDED, Verdict.SEND),
+    ],
+)
+def test_an_erasure_is_sent_again_unless_something_followed_it(known: Known, expected: Verdict, meant: Verdict) -> None:
+    """Which it would delete, too: that has to be meant. What has arrived is not sent again in either case."""
+    assert verdict(another_try(), known) is expected
+    assert verdict(another_try(even_if_returned=True), known) is meant
+
+
+async def test_of_an_erasure_that_arrived_after_all_the_ledger_knows() -> None:
+    """By its id, and what came after the first attempt stays known. Of any but the last erasure it does not."""
+    store, live = await opened(), replace(another_try(), origin="live")
+    asked = [another_try(), another_try("other"), change(1), replace(change(1), offset=39)]
+    send, delivered, superseded = Verdict.SEND, Verdict.DELIVERED, Verdict.SUPERSEDED
+    await store.mark([begun_of(replace(live, offset=40)), mark_of(another_try("other"))])
+    assert await said_by(store, asked) == [send, send, send, superseded]
+    await store.mark([mark_of(change(1))])
+    assert await said_by(store, asked) == [superseded, superseded, delivered, superseded]
+    await store.mark([mark_of(another_try())])
+    assert await said_by(store, asked) == [delivered, superseded, delivered, superseded]
 
 
 class Slow(MemoryStore):
@@ -147,8 +190,34 @@ def _of_d(sequence: int, offset: int) -> Change:
     return Change("id", "d", "vip", "entered", "2026-01-02T03:04:05Z", sequence, b"{}", 2, offset)
 
 
-def said(status: str, one: Change, destination: str = "crm") -> bytes:
-    return receipt(one, destination=destination, status=status, attempts=1, latency_ms=500, now=1_767_323_046.0)
+@pytest.mark.parametrize("what", ["delivered", "begun"])
+def test_what_is_marked_while_an_erasure_is_looked_up_has_followed_it(what: str) -> None:
+    """Else it would be deleted."""
+
+    async def run() -> None:
+        store = Slow()
+        ledger = Ledger(store, lambda _, committed: store.rebuilt(2, 0, 0), changed=lambda: None)
+        await ledger.adopt({2: 0}, {2: 9})
+        store.writing.set()
+        await store.mark([begun_of(replace(another_try(), origin="live"))])
+        looking = asyncio.create_task(ledger.verdicts([another_try(), another_try(even_if_returned=True)]))
+        await store.looked.wait()
+        if what == "begun":
+            await ledger.begin([change(1)])
+        else:
+            ledger.mark(change(1), lambda: None)
+            await ledger.settle(5.0)
+        store.answer.set()
+        assert await looking == [Verdict.SUPERSEDED, Verdict.SEND]
+
+    asyncio.run(run())
+
+
+def said(status: str, one: Change, destination: str = "crm", since: float = 1_767_323_045.5) -> bytes:
+    """The receipt of something that was logged then."""
+    now = 1_767_323_046.0
+    latency = (now - since) * 1000
+    return receipt(one, destination=destination, status=status, attempts=1, latency_ms=latency, now=now)
 
 
 def test_a_receipt_says_what_was_delivered_to_whom() -> None:
@@ -159,12 +228,16 @@ def test_a_receipt_says_what_was_delivered_to_whom() -> None:
     assert mark_of_receipt(said("delivered", change(7), "crm2"), "crm", 2) is None
     erased = Change("id", "c", "", ERASED, "2026-01-02T03:04:05Z", 0, b"{}", 2, 40)
     assert mark_of_receipt(said("erased", erased), "crm", 2) == Mark(
-        2, "c", "", 0, Erasure(40, "2026-01-02T03:04:05.500000Z")
+        2, "c", "", 0, Erasure(40, "2026-01-02T03:04:05.500000Z", id="id")
     )
     # The customer's numbers begin again behind one that the platform refused, too.
     assert mark_of_receipt(said("dead_lettered", erased), "crm", 2) == Mark(
-        2, "c", "", 0, Erasure(40, "2026-01-02T03:04:05.500000Z", begun=True)
+        2, "c", "", 0, Erasure(40, "2026-01-02T03:04:05.500000Z", begun=True, id="id")
     )
+    # One that was sent again says that it arrived, and not where it stood; refused once more, it says nothing.
+    marked = mark_of_receipt(said("erased", another_try()), "crm", 2)
+    assert marked and (marked.live, marked.erasure and marked.erasure.id) == (False, "id")
+    assert mark_of_receipt(said("dead_lettered", another_try()), "crm", 2) is None
 
 
 @pytest.mark.parametrize(
@@ -173,3 +246,80 @@ def test_a_receipt_says_what_was_delivered_to_whom() -> None:
 def test_what_is_no_receipt_says_nothing(value: bytes | None) -> None:
     """And ends no start."""
     assert mark_of_receipt(value, "crm", 0) is None
+
+
+ENDINGS: dict[str, Callable[[Change], list[Mark]]] = {
+    "delivered": lambda one: [mark_of(one)],
+    "erased": lambda one: [begun_of(one), mark_of(one)] if one.origin == "live" else [mark_of(one)],
+    "dead_lettered": lambda one: [begun_of(one)] if one.action == ERASED and one.origin == "live" else [],
+    "superseded": lambda one: [],
+}
+"""What a deliverer marks of something that ends so."""
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["live", "resync", "erase", "erase again"]), st.booleans(), st.integers(0, 3)),
+        max_size=12,
+    ),
+    st.integers(0, 12),
+)
+def test_from_receipts_the_ledger_says_the_same(facts: list[tuple[str, bool, int]], again: int) -> None:
+    """Of everything that may be asked, whatever was delivered, refused, erased, and erased after all. And again where
+    they are read from the middle into a ledger that knows them all.
+    """
+    ended: list[tuple[Change, str]] = []
+    erasures: list[Change] = []
+    sequence = 0
+    for number, (kind, well, which) in enumerate(facts, start=1):
+        at = f"2026-01-02T03:04:{number:02}Z"
+        logged = 1_767_323_040.0 + number
+        if kind == "erase":
+            sequence = 0
+            one = Change(f"e{number}", "c", "", ERASED, at, 0, b"{}", 2, number, logged)
+            erasures.append(one)
+        elif kind == "erase again":
+            if not erasures:
+                continue
+            one = replace(erasures[which % len(erasures)], origin="replay", offset=number)
+        else:
+            sequence += kind == "live"
+            fields = (f"c{number}", "c", f"s{which}", "entered", at, max(sequence, 1), b"{}", 2, number, logged)
+            one = Change(*fields, origin="live" if kind == "live" else "resync")
+        ended.append((one, ("erased" if one.action == ERASED else "delivered") if well else "dead_lettered"))
+    asked = [
+        *(
+            replace(one, origin="replay", offset=99, even_if_returned=meant)
+            for one in erasures
+            for meant in (False, True)
+        ),
+        *erasures,
+        *(one for one, _ in ended),
+        *(replace(one, origin="replay", offset=99) for one, _ in ended if one.action != ERASED),
+        *(replace(change(sequence), segment=f"s{n}") for n in range(4) for sequence in (1, 2, 9)),
+    ]
+
+    async def run() -> None:
+        live, rebuilt = await opened(), await opened()
+        for one, ending in ended:
+            await live.mark(ENDINGS[ending](one))
+        marks = [
+            mark for one, ending in ended if (mark := mark_of_receipt(said(ending, one, since=one.logged_at), "crm", 2))
+        ]
+        await rebuilt.mark(marks)
+        expected = await said_by(live, asked)
+        assert await said_by(rebuilt, asked) == expected
+        await live.mark(marks[min(again, len(marks)) :])
+        assert await said_by(live, asked) == expected
+
+    asyncio.run(run())
+
+
+async def opened() -> MemoryStore:
+    store = MemoryStore()
+    await store.adopt({2: 0}, {2: 0})
+    return store
+
+
+async def said_by(store: MemoryStore, asked: Sequence[Change]) -> list[Verdict]:
+    return [verdict(change, known) for change, known in zip(asked, await store.look(asked), strict=True)]

@@ -108,7 +108,16 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             "profile": {"email": "ann@example.com"},
         }
     ],
-    "Redelivery": [{"destination": "crm", "origin": "replay", "change": CHANGE}],
+    "Redelivery": [
+        {"destination": "crm", "origin": "replay", "change": CHANGE},
+        {
+            "destination": "crm",
+            "origin": "replay",
+            "change": {"id": CHANGE["id"], "customer_id": "c-1", "at": "2026-03-01T12:00:00Z", "profile": {}},
+            "fact": "erasure",
+            "even_if_returned": True,
+        },
+    ],
     "DestinationState": [
         {
             "destination": "crm",
