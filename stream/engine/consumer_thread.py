@@ -6,9 +6,10 @@ how it is unpacked), and ``_coordinator`` (generation, heartbeats, errors).
 
 import asyncio
 import time
-from collections.abc import Awaitable, Collection, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
+from sys import maxsize
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -36,6 +37,8 @@ class TransportSettings:
     Latency: a fetch returns as soon as ``fetch_min_bytes`` are there. ``fetch_max_wait_ms`` bounds the one
     wait that remains: a partition that was drained while a fetch for the others of its broker was already
     out.
+
+    A batch is ended by the record batch with which it has ``max_batch_records``.
 
     ``drain_seconds`` is for the batch in progress at a rebalance, ``stop_seconds`` for everything that a graceful
     stop does.
@@ -73,48 +76,28 @@ class FetchedRecord(msgspec.Struct, gc=False):
     headers: tuple[tuple[str, bytes], ...]
 
 
-class Fetched(dict[TopicPartition, Any]):
-    """The fetcher's results by partition; those of ``topic`` give out ``FetchedRecord``, at a third of the cost."""
+class Packed:
+    """Record batches of `events`, checked and decompressed. To be gone through once: gives the records of one after
+    the other, in lists that are not empty.
 
-    def __init__(self, topic: str) -> None:
-        super().__init__()
-        self._topic = topic
+    They are unpacked where they are processed, so that a record is in the cache of the core that reads it, and its
+    memory is at once that of the next. All that is in the log is taken, committed or not.
+    """
 
-    def __setitem__(self, tp: TopicPartition, result: Any) -> None:
-        if tp.topic == self._topic and type(result) is FetchResult:
-            result.getall = _Drain(result)
-        super().__setitem__(tp, result)
+    def __init__(self, batches: Sequence[Any], start: int, end: int, most: int) -> None:
+        self._batches = batches
+        self._start = start
+        self.end = end
+        """The offset behind the last record."""
+        self._length = max(0, min(end - start, most))
 
+    def __len__(self) -> int:
+        """How many there are to the fetcher: no more than it asked for, though the last batch comes whole."""
+        return self._length
 
-class _Drain:
-    """``FetchResult.getall``, whose every step is a loop in C. All that is in the log is taken, committed or not."""
-
-    def __init__(self, result: Any) -> None:
-        self._result = result
-        self._records = chain.from_iterable(_batches(result._partition_records))
-
-    def __call__(self, max_records: int | None = None) -> list[FetchedRecord]:
-        result = self._result
-        if not result.check_assignment(result._topic_partition) or not result.has_more():
-            return []
-        found = list(islice(self._records, max_records))
-        if max_records is None or len(found) < max_records:
-            result._update_position()
-            result._partition_records = None
-        else:
-            result._partition_records.next_fetch_offset = found[-1].offset + 1
-            result._update_position()
-        return found
-
-
-def _batches(records: Any) -> Iterator[list[FetchedRecord]]:
-    """What ``PartitionRecords`` has, by batches. Its ``next_fetch_offset`` is that after the last batch given out."""
-    raw = records._records
-    while raw.has_next():
-        batch = raw.next_batch()
-        if records._check_crcs and not batch.validate_crc():
-            raise CorruptRecordException(f"Invalid CRC - {records._tp}")
-        if not batch.is_control_batch:
+    def __iter__(self) -> Iterator[list[FetchedRecord]]:
+        batches, self._batches = self._batches, ()
+        for batch in batches:
             found = [
                 FetchedRecord(
                     record.offset,
@@ -126,11 +109,44 @@ def _batches(records: Any) -> Iterator[list[FetchedRecord]]:
                 )
                 for record in batch
             ]
-            # A batch comes whole, also where the fetch began within it.
-            if found and found[0].offset < (start := records.next_fetch_offset):
-                found = [record for record in found if record.offset >= start]
-            yield found
-        records.next_fetch_offset = batch.next_offset
+            if found and found[0].offset < self._start:  # a fetch may begin within a batch
+                found = [record for record in found if record.offset >= self._start]
+            if found:
+                yield found
+
+
+class Fetched(dict[TopicPartition, Any]):
+    """The fetcher's results by partition; those of ``topic`` give out ``Packed``."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__()
+        self._topic = topic
+
+    def __setitem__(self, tp: TopicPartition, result: Any) -> None:
+        if tp.topic == self._topic and type(result) is FetchResult:
+            result.getall = partial(_getall, result)
+        super().__setitem__(tp, result)
+
+
+def _getall(result: Any, max_records: int | None = None) -> Packed | tuple[()]:
+    """``FetchResult.getall``, by batches."""
+    if not result.check_assignment(result._topic_partition) or not result.has_more():
+        return ()
+    records = result._partition_records
+    raw, start = records._records, records.next_fetch_offset
+    most = maxsize if max_records is None else max_records
+    batches = []
+    while raw.has_next() and records.next_fetch_offset - start < most:
+        batch = raw.next_batch()
+        if records._check_crcs and not batch.validate_crc():
+            raise CorruptRecordException(f"Invalid CRC - {records._tp}")
+        if not batch.is_control_batch:
+            batches.append(iter(batch))  # decompresses it
+        records.next_fetch_offset = max(records.next_fetch_offset, batch.next_offset)
+    result._update_position()
+    if not raw.has_next():
+        result._partition_records = None
+    return Packed(batches, start, records.next_fetch_offset, most)
 
 
 class EngineAppT(AppT):
@@ -231,7 +247,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def take(
         self, partitions: Collection[TP], seconds: float, limit: int
-    ) -> tuple[int, Mapping[TopicPartition, list[ConsumerRecord]]]:
+    ) -> tuple[int, Mapping[TopicPartition, Packed | list[ConsumerRecord]]]:
         """In this thread: wait for records, and say in which epoch they were taken."""
         records = await self._ensure_consumer()._fetcher.fetched_records(partitions, timeout=seconds, max_records=limit)
         return self.epoch, records

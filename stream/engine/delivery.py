@@ -184,8 +184,8 @@ class Delivery:
             die(f"fetching {topic} failed", error)
 
     async def _to_host(self, batch: Batch) -> None:
-        await self._host.batch(batch.partition, batch.records, batch.generation)
-        self.positions[batch.partition] = batch.records[-1].offset + 1
+        await self._host.batch(batch.partition, batch.parts, batch.generation)
+        self.positions[batch.partition] = batch.end
 
 
 async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -159,7 +159,7 @@ def gate(
         return await sender.send(names.events, at, key, mapped.value, [(ORIGIN_HEADER, place)])
 
     async def process(batch: Batch) -> None:
-        for sent in [await forward(record) for record in batch.records]:
+        for sent in [await forward(record) for part in batch.parts for record in part]:
             await sent.acknowledged()
 
     return process

@@ -20,6 +20,7 @@ from stream.core.output import DEAD_LETTERED, LogRecord, Output, Refused
 from stream.core.routing import partition_of
 from stream.core.time import format_iso
 from stream.engine.fills import Fills
+from stream.engine.partitions import Parts
 from stream.engine.recovery import Recovered
 from stream.engine.topics import TopicNames
 from stream.engine.writes import Record, Sent, Writes
@@ -105,21 +106,29 @@ class Held:
 
     # -- forward ------------------------------------------------------------------------------------------------
 
-    async def batch(self, records: Sequence[LogRecord], going: Callable[[], bool]) -> None:
+    async def batch(self, parts: Parts, going: Callable[[], bool]) -> None:
         """Process one fetched batch and send what it gives out; does not wait until that has arrived.
 
         A long reading ends when ``going`` says so: the batch is left there, to be read on from ``read_on``.
         """
         async with self._lock:
-            for some in apart(records):
-                if is_fill(some[0]) and not await self._prepare(some[0], going):
-                    return
-                out = Output()
-                begun = time.perf_counter()
-                self.partition.process(some, out)
-                self.partition.sweep(SWEEP, out)
-                self._metrics.batch(len(some), time.perf_counter() - begun)
-                await self._emit(out)
+            out, read, begun = Output(), 0, time.perf_counter()
+            for part in parts:
+                for some in apart(part):
+                    if is_fill(some[0]):
+                        await self._finish(out, read, begun)
+                        if not await self._prepare(some[0], going):
+                            return
+                        out, read, begun = Output(), 0, time.perf_counter()
+                    self.partition.process(some, out)
+                    read += len(some)
+            await self._finish(out, read, begun)
+
+    async def _finish(self, out: Output, read: int, begun: float) -> None:
+        if read:
+            self.partition.sweep(SWEEP, out)
+            self._metrics.batch(read, time.perf_counter() - begun)
+            await self._emit(out)
 
     async def sweep(self) -> bool:
         """Go on bringing customers to a new definition book; False when all are there."""

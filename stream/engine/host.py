@@ -7,10 +7,8 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from typing import Any
-
-from aiokafka.structs import ConsumerRecord
 
 from schemas.facts import FACT_HEADER, FactKind
 from stream.core.config import CoreSettings
@@ -20,6 +18,7 @@ from stream.engine.death import die
 from stream.engine.fills import Fills
 from stream.engine.held import Held
 from stream.engine.offsets import NotOwner, Offsets
+from stream.engine.partitions import Parts
 from stream.engine.recovery import Recovery
 from stream.engine.stopping import COMMITTING, LEAVING, WRITING, StopBudget
 from stream.engine.topics import TopicNames
@@ -117,11 +116,11 @@ class Host:
                 self._spawn(self._ticks())
         return {p: held.read_on for p, held in self._held.items()}
 
-    async def batch(self, partition: int, records: Sequence[ConsumerRecord], generation: int) -> None:
+    async def batch(self, partition: int, parts: Parts, generation: int) -> None:
         """Process one fetched batch."""
         self._watchdog.check()
         if await self.offsets.ours():
-            await self._held[partition].batch(records, lambda: self.offsets.open)
+            await self._held[partition].batch(parts, lambda: self.offsets.open)
 
     async def revoked(self, partitions: set[int], stop: StopBudget | None = None) -> bool:
         """Write the last checkpoints, within ``LAST_CHECKPOINT_SECONDS`` or the budget of a stop, and commit.

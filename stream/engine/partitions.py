@@ -1,12 +1,14 @@
 """What the transport and the partition host say to each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
-from aiokafka.structs import ConsumerRecord
-
+from stream.core.output import LogRecord
 from stream.engine.stopping import StopBudget
+
+Parts: TypeAlias = Iterable[Sequence[LogRecord]]
+"""A batch's records in the order of the log, some at a time, never none; to be gone through once."""
 
 
 class PartitionHost(Protocol):
@@ -23,8 +25,8 @@ class PartitionHost(Protocol):
         """
         ...
 
-    async def batch(self, partition: int, records: Sequence[ConsumerRecord], generation: int) -> None:
-        """One fetched batch of one partition, in the order of the log, never empty."""
+    async def batch(self, partition: int, parts: Parts, generation: int) -> None:
+        """One fetched batch of one partition."""
         ...
 
     async def revoked(self, partitions: set[int], stop: StopBudget | None = None) -> bool:
@@ -41,7 +43,9 @@ class Batch(NamedTuple):
 
     topic: str
     partition: int
-    records: Sequence[ConsumerRecord]
+    parts: Parts
+    end: int
+    """The offset behind the last record."""
     generation: int
     epoch: int
 

@@ -1,8 +1,8 @@
 """A Faust transport that carries one fetched batch of one partition as one message.
 
 Faust's own path costs some 200 µs for each record, prefetches without regard to a consumer's pace, and sleeps
-a second whenever every partition waits. Here the consumer thread hands over lists of records as aiokafka
-decoded them, and Faust sees a message per list. Assignment, rebalancing, agents and streams stay Faust's.
+a second whenever every partition waits. Here the consumer thread hands over what it fetched of a partition, and
+Faust sees one message. Assignment, rebalancing, agents and streams stay Faust's.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from stream.engine.consumer_thread import ConsumerThread, EngineAppT, Listener, TransportSettings
+from stream.engine.consumer_thread import ConsumerThread, EngineAppT, Listener, Packed, TransportSettings
 from stream.engine.partitions import Batch
 
 SCHEME: Final = "livesegments"
@@ -63,20 +63,24 @@ class Consumer(driver.Consumer):
         limit = self._engine.transport_settings.max_batch_records
         epoch, records = await self._thread.run(self._thread.take(partitions, 1.0, limit))
         generation = self._engine.delivery.generation
-        return [Batch(topic, tp.partition, batch, generation, epoch) for tp, batch in records.items()]
+        return [
+            Batch(topic, tp.partition, found, found.end, generation, epoch)
+            if isinstance(found, Packed)
+            else Batch(topic, tp.partition, (found,), found[-1].offset + 1, generation, epoch)
+            for tp, found in records.items()
+        ]
 
     async def offer(self, batch: Batch) -> None:
         """See ``Flow``. From here the batch takes Faust's way: conductor, topic, stream, agent."""
         tp = TP(batch.topic, batch.partition)
-        last = batch.records[-1]
-        self._delivered[tp].append(last.offset)
+        self._delivered[tp].append(batch.end - 1)
         await self.callback(
             ConsumerMessage(
                 topic=batch.topic,
                 partition=batch.partition,
-                offset=last.offset,
-                timestamp=last.timestamp / 1000,
-                timestamp_type=last.timestamp_type,
+                offset=batch.end - 1,
+                timestamp=0.0,  # nobody asks
+                timestamp_type=0,
                 headers=None,
                 key=None,
                 value=cast(Any, batch),

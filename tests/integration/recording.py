@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.structs import TopicPartition
 
 from stream.engine.faust_app import EngineApp, create_app, serve
+from stream.engine.partitions import Parts
 from stream.engine.stopping import StopBudget
 from stream.engine.transport import TransportSettings
 from tests.integration.conftest import Broker
@@ -58,10 +59,10 @@ class RecordingHost:
         await self._note(Call("loaded", frozenset(partitions)))
         return {p: self.next(p) for p in partitions}
 
-    async def batch(self, partition: int, records: Sequence[ConsumerRecord], generation: int) -> None:
+    async def batch(self, partition: int, parts: Parts, generation: int) -> None:
         if self.while_processing is not None:
             await self.while_processing()
-        offsets = [record.offset for record in records]
+        offsets = [record.offset for part in parts for record in part]
         self.journal.setdefault(partition, []).extend(offsets)
         await self._note(Call("batch", frozenset([partition]), offsets, generation))
 

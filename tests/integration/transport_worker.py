@@ -10,12 +10,10 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
-
 from stream.engine.faust_app import create_app, run, serve_until_signal
+from stream.engine.partitions import Parts
 from stream.engine.stopping import StopBudget
 from stream.engine.transport import TransportSettings
 from tests.integration.recording import PARTITIONS, RecordingHost
@@ -30,13 +28,14 @@ class PrintingHost(RecordingHost):
         self._say(what="assigned", partitions=sorted(partitions))
         return await super().assigned(partitions)
 
-    async def batch(self, partition: int, records: Sequence[ConsumerRecord], generation: int) -> None:
-        self._say(what="batch", partition=partition, first=records[0].offset, last=records[-1].offset)
+    async def batch(self, partition: int, parts: Parts, generation: int) -> None:
+        parts = [*parts]
+        self._say(what="batch", partition=partition, first=parts[0][0].offset, last=parts[-1][-1].offset)
         if self._then == "fail":
             raise LookupError("this host fails on purpose")
         if self._then == "hang":
             await asyncio.Event().wait()
-        await super().batch(partition, records, generation)
+        await super().batch(partition, parts, generation)
 
     async def revoked(self, partitions: set[int], stop: StopBudget | None = None) -> bool:
         complete = await super().revoked(partitions, stop)

@@ -254,7 +254,9 @@ class SimFlow:
             records = world.topics[topic, partition].read(position, world.rng.randint(1, world.knobs.fetch))
             if records:
                 self._positions[partition] = records[-1].offset + 1
-                found.append(Batch(topic, partition, records, self._worker.generation, epoch))
+                cut = len(records) // 2
+                parts = [part for part in (records[:cut], records[cut:]) if part]
+                found.append(Batch(topic, partition, parts, records[-1].offset + 1, self._worker.generation, epoch))
         if not found:
             await world.arrival(self._worker)
         return found

@@ -1,8 +1,8 @@
-"""What the consumer thread makes of a fetch is what aiokafka itself makes of it, some records at a time."""
+"""What the consumer thread makes of a fetch is what aiokafka itself makes of it, some batches at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from struct import pack_into
 from typing import Any
 
@@ -14,9 +14,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from stream.engine.consumer_thread import Fetched, FetchedRecord
+from stream.engine.consumer_thread import Fetched, FetchedRecord, Packed
 
 EVENTS = TopicPartition("events", 3)
 NOW = 1_772_366_400_000
@@ -66,7 +66,7 @@ def answer(start: int) -> bytes:
 class Fetch:
     """One result of aiokafka's fetcher, and the position of who consumes it."""
 
-    def __init__(self, log: bytes, start: int, topic: str) -> None:
+    def __init__(self, log: bytes, start: int, topic: str = EVENTS.topic) -> None:
         assignment = Assignment([EVENTS])
         self.state = assignment.state_value(EVENTS)
         self.state.seek(start)
@@ -74,13 +74,17 @@ class Fetch:
         self.result = FetchResult(EVENTS, assignment=assignment, partition_records=records, backoff=0)
         Fetched(topic)[EVENTS] = self.result
 
-    def steps(self, most: int | None) -> list[tuple[list[Any], int]]:
-        """What each call gives, and the position after it."""
-        steps = []
+    def by_aiokafka(self) -> list[tuple[Any, ...]]:
+        """All records, as it gives them out itself."""
+        return [_fields(record) for record in self.result.getall()]
+
+    def by_steps(self, most: int | None) -> Iterator[Packed]:
+        """What each call gives; the position is then behind it."""
         while self.result.has_more():
             taken = self.result.getall(most)
-            steps.append(([_fields(record) for record in taken], self.state.position))
-        return steps
+            assert isinstance(taken, Packed)
+            assert taken.end == self.state.position
+            yield taken
 
 
 def _fields(record: Any) -> tuple[Any, ...]:
@@ -89,30 +93,47 @@ def _fields(record: Any) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("most", [None, 1, 3, 7, 100])
 @pytest.mark.parametrize("start", [0, 4, 10, 13, 25, 40])
-async def test_the_records_and_positions_are_those_that_aiokafka_gives(start: int, most: int | None) -> None:
-    """From the middle of a batch, from within a gap, behind a control record, whatever the number taken at once."""
-    ours, theirs = (Fetch(answer(start), start, topic) for topic in (EVENTS.topic, "another"))
-    expected = theirs.steps(most)
-    assert ours.steps(most) == expected
-    assert expected[-1][1] == 42
-    assert [record[0] for records, _ in expected for record in records] == [
+async def test_the_records_are_those_that_aiokafka_gives(start: int, most: int | None) -> None:
+    """From the middle of a batch, from within a gap, behind a control record, however many are asked for at once."""
+    theirs, ours = Fetch(answer(start), start, "another"), Fetch(answer(start), start)
+    expected = theirs.by_aiokafka()
+    steps = list(ours.by_steps(most))
+    assert [_fields(record) for step in steps for part in step for record in part] == expected
+    assert [fields[0] for fields in expected] == [
         offset for offset in (*range(10), 11, 12, 15, 17, *range(18, 41)) if offset >= start
     ]
+    assert ours.state.position == theirs.state.position == 42
+    for step in steps:
+        assert len(step) > 0
+        assert most is None or len(step) <= most, "the fetcher counts on it"
+    # A call takes the batches that it needs for so many, and no more.
+    assert len(steps) == {None: 1, 1: len(LOG) - sum(end <= start for end in LOG), 100: 1}.get(most, len(steps))
+
+
+async def test_records_are_unpacked_by_batches_and_once() -> None:
+    (packed,) = Fetch(answer(13), 13).by_steps(None)
+    assert [[record.offset for record in part] for part in packed] == [[15, 17], [*range(18, 40)], [40]]
+    assert list(packed) == []
+
+
+async def test_what_has_control_records_only_moves_the_position() -> None:
+    """It has no parts, and it is no end of the log."""
+    (packed,) = Fetch(answer(41), 41).by_steps(None)
+    assert (list(packed), packed.end, len(packed)) == ([], 42, 1)
 
 
 @pytest.mark.parametrize("most", [None, 2])
 async def test_logs_of_the_time_before_record_batches_are_read_as_well(most: int | None) -> None:
     old = legacy(range(5, 12))
-    ours, theirs = (Fetch(old, 5, topic) for topic in (EVENTS.topic, "another"))
-    expected = theirs.steps(most)
-    assert ours.steps(most) == expected
-    assert [record[0] for records, _ in expected for record in records] == [*range(5, 12)]
+    found = [_fields(record) for step in Fetch(old, 5).by_steps(most) for part in step for record in part]
+    assert found == Fetch(old, 5, "another").by_aiokafka()
+    assert [fields[0] for fields in found] == [*range(5, 12)]
 
 
-async def test_records_of_events_are_no_more_than_what_is_looked_at() -> None:
-    for topic, expected in ((EVENTS.topic, True), ("another", False)):
-        first = Fetch(answer(0), 0, topic).result.getall(1)[0]
-        assert isinstance(first, FetchedRecord) is expected
+async def test_only_records_of_events_are_packed() -> None:
+    assert isinstance(Fetch(answer(0), 0, "another").result.getall(1)[0], ConsumerRecord)
+    part = next(iter(Fetch(answer(0), 0).result.getall(1)))
+    assert isinstance(part[0], FetchedRecord)
 
 
 async def test_a_broken_batch_gives_nothing_out_and_moves_nothing() -> None:
@@ -120,10 +141,17 @@ async def test_a_broken_batch_gives_nothing_out_and_moves_nothing() -> None:
     broken = bytearray(answer(0))
     broken[len(LOG[10]) + 40] ^= 1
     for most in (3, None):
-        for topic in (EVENTS.topic, "another"):
-            fetch = Fetch(bytes(broken), 0, topic)
-            with pytest.raises(CorruptRecordException):
-                for _ in range(5):
-                    fetch.result.getall(most)
-            assert fetch.state.position == (9 if most else 0)
-            assert fetch.result.getall(most) == []
+        fetch = Fetch(bytes(broken), 0)
+        if most:
+            assert fetch.result.getall(most).end == 10
+        with pytest.raises(CorruptRecordException):
+            fetch.result.getall(most)
+        assert fetch.state.position == (10 if most else 0)
+
+
+async def test_nothing_is_given_out_after_a_seek() -> None:
+    fetch = Fetch(answer(0), 0)
+    fetch.state.seek(11)
+    assert not fetch.result.getall(3)
+    assert fetch.state.position == 11
+    assert not fetch.result.has_more()
