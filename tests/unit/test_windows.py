@@ -38,7 +38,7 @@ def test_ids_that_only_look_alike_across_a_boundary_are_different() -> None:
     seen = IdSet()
     a, b = bytes(range(16)), bytes(range(16, 32))
     straddling = (a + b)[5:21]
-    bucket = bytearray(a + b)
+    bucket = a + b
     assert straddling in bucket
     assert not seen._find(bucket, straddling)
 
