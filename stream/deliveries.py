@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from schemas import topics
@@ -19,6 +22,8 @@ from stream.settings import Settings
 
 #: Offsets of one partition in which the newest receipts are looked for.
 _LATEST = 2_000
+#: How long a broker may take to find the coordinator of a group.
+_COORDINATOR_SECONDS = 10.0
 
 Document = dict[str, Any]
 
@@ -180,11 +185,27 @@ async def waiting(settings: Settings, partitions: int, names: Iterable[str]) -> 
     try:
         await admin.start()
         for name in names:
-            commits = await admin.list_consumer_group_offsets(group_of(settings, name), partitions=parts)
+            commits = await _commits(admin, group_of(settings, name), parts)
             found[name] = Waiting(*(_behind(commits, ends, topic, partitions) for topic in wanted))
     finally:
         await admin.close()
     return found
+
+
+async def _commits(
+    admin: AIOKafkaAdminClient, group: str, parts: Sequence[TopicPartition]
+) -> dict[TopicPartition, Any]:
+    """A group's commits. A broker that has never been asked for any first makes the topic that holds them."""
+    give_up_at = time.monotonic() + _COORDINATOR_SECONDS
+    while True:
+        try:
+            commits: dict[TopicPartition, Any] = await admin.list_consumer_group_offsets(group, partitions=parts)
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > give_up_at:
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            return commits
 
 
 def group_of(settings: Settings, destination: str) -> str:

@@ -30,6 +30,7 @@ from stream.cli.app import app
 from stream.core.routing import partition_of
 from stream.core.time import format_iso, parse_iso
 from stream.demo.children import Child, running
+from stream.embedded.kafka import kafka
 from stream.embedded.redis import redis_server
 from tests.installation import PATIENCE, Installation, installation
 from tests.integration.conftest import Broker
@@ -49,11 +50,18 @@ segments:
 @pytest_asyncio.fixture(loop_scope="session")
 async def here(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Installation]:
     """An installation with two partitions and two destinations that nothing listens at; commands run in its folder."""
+    async with installed(broker, tmp_path, monkeypatch) as made:
+        yield made
+
+
+@asynccontextmanager
+async def installed(broker: Broker, directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Installation]:
+    """What ``here`` is, on a broker of one's choice."""
     for name in os.environ:
         if name.upper().startswith("LIVESEGMENTS_"):
             monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    async with installation(broker.address, tmp_path, embedded=broker.kind == "tansu") as made:
+    monkeypatch.chdir(directory)
+    async with installation(broker.address, directory, embedded=broker.kind == "tansu") as made:
         made.environment["CRM_SECRET"] = SECRET
         declare(made, crm={}, zapier={"segments": ["viewer"]})
         yield made
@@ -334,6 +342,16 @@ async def report(here: Installation, state: str, reason: str = "", replica: str 
     )
     topic = f"{here.prefix}destination-states"
     await here.producer.send_and_wait(topic, value.model_dump_json().encode(), key=f"{name}/{replica}".encode())
+
+
+@pytest.mark.kafka
+@pytest.mark.asyncio(loop_scope="session")
+async def test_status_waits_for_a_broker_that_no_group_has_asked_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It first makes the topic of the groups' commits, and until then has no coordinator for any."""
+    async with kafka() as address, installed(Broker("kafka", address, 3.0), tmp_path, monkeypatch) as here:
+        assert {each["state"] for each in (await stands(here)).values()} == {"no deliverer"}
 
 
 @pytest.mark.asyncio(loop_scope="session")
