@@ -20,7 +20,6 @@ import redis.asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from connectors.accounts import Accounts
 from connectors.deliverer import Deliverer
@@ -275,8 +274,9 @@ class _Line:
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # only where the committed offset is gone from the topic
             # A customer's live changes and redeliveries meet in one process's lanes: both topics have the same
-            # partitions, and this gives a member the same numbers of each. The other is for members of before.
-            partition_assignment_strategy=(RangePartitionAssignor, RoundRobinPartitionAssignor),
+            # partitions, and this gives a member the same numbers of each. Only one strategy: aiokafka (0.14) joins
+            # once for each, every time with another list, and members of a group would disturb each other for ever.
+            partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=round(settings.session_timeout * 1000),
             heartbeat_interval_ms=round(settings.heartbeat_interval * 1000),
             rebalance_timeout_ms=round(settings.rebalance_timeout * 1000),
