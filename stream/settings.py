@@ -28,6 +28,8 @@ FILE_VARIABLE = "LIVESEGMENTS_SETTINGS_FILE"
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?", re.ASCII)
 #: How alike (of 1) a name is to that of a setting for which it may have been meant.
 _NEAR = 0.85
+#: Levels of lists and mappings in a settings file; those that we have take four.
+_DEEPEST = 20
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
@@ -245,7 +247,10 @@ def unknown_variables(names: Iterable[str]) -> list[tuple[str, str | None]]:
 def _read(file: Path) -> dict[str, Any]:
     """The settings in a YAML file. A file that is named and not there is a mistake, and not an empty one."""
     try:
-        content = yaml.safe_load(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        if _is_too_deep(text):
+            raise SettingsUnusable(f"{file} is nested too deeply")
+        content = yaml.safe_load(text)
     except OSError as error:
         raise SettingsUnusable(f"{file}: {_why(error)}") from None
     except UnicodeDecodeError:
@@ -257,6 +262,16 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(content or {}, dict) or not all(isinstance(name, str) for name in content or {}):
         raise SettingsUnusable(f"{file} does not consist of lines `name: value`")
     return content or {}
+
+
+def _is_too_deep(text: str) -> bool:
+    """Whether there are lists in lists: PyYAML's time grows with the square of their depth."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _why(error: OSError) -> str:

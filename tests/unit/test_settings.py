@@ -153,6 +153,7 @@ def test_json_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"- partitions\n", "name: value"),
         (b"partitions=3\n", "name: value"),
         (b"1: 2\n", "name: value"),
+        (b"group: " + b"[" * 5_000, "nested too deeply"),
     ],
 )
 def test_a_settings_file_that_cannot_be_used_is_named(file: Path, content: bytes | None, message: str) -> None:
