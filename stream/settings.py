@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from schemas.nesting import too_deep
 from stream.core.config import SECOND, CoreSettings
 from stream.core.decode import Limits
 
@@ -248,7 +249,7 @@ def _read(file: Path) -> dict[str, Any]:
     """The settings in a YAML file. A file that is named and not there is a mistake, and not an empty one."""
     try:
         text = file.read_text("utf-8")
-        if _is_too_deep(text):
+        if too_deep(text, _DEEPEST) is not None:
             raise SettingsUnusable(f"{file} is nested too deeply")
         content = yaml.safe_load(text)
     except OSError as error:
@@ -262,16 +263,6 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(content or {}, dict) or not all(isinstance(name, str) for name in content or {}):
         raise SettingsUnusable(f"{file} does not consist of lines `name: value`")
     return content or {}
-
-
-def _is_too_deep(text: str) -> bool:
-    """Whether there are lists in lists: PyYAML's time grows with the square of their depth."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            return True
-    return False
 
 
 def _why(error: OSError) -> str:

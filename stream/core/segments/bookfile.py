@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 import yaml
 
+from schemas.nesting import too_deep
 from stream.core.columns import COLUMNS, ColumnType
 from stream.core.segments.book import ATTRIBUTE_TYPES, LENGTHS, Definition, DefinitionBook
 from stream.core.segments.bookjson import json_node
@@ -56,17 +57,10 @@ def load_book(text: str) -> DefinitionBook:
 
 
 def _check_nesting(text: str) -> None:
-    """PyYAML recurses where it builds nodes, and not where it says what comes next."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEEPEST:
-                place = event.start_mark.index if event.start_mark else 0
-                error = DefinitionError(None, "the book is nested too deeply", "", *excerpt(text, place, place))
-                raise DefinitionErrors([error])
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+    place = too_deep(text, DEEPEST, _LOADER)
+    if place is not None:
+        error = DefinitionError(None, "the book is nested too deeply", "", *excerpt(text, place, place))
+        raise DefinitionErrors([error])
 
 
 def _not_yaml(text: str, error: yaml.YAMLError) -> DefinitionError:
