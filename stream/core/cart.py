@@ -182,11 +182,9 @@ class Cart(msgspec.Struct, array_like=True, gc=False):
         for product, last in empty:
             if last < horizon:
                 del self.lines[product]
-        if self.filled:
-            self.oldest = min((last for _, last in empty if last >= horizon), default=NEVER)
-            return False
-        self.oldest = min((last for _, last in empty if last >= horizon), default=self.updated)
-        return self.updated < horizon and not self.lines
+        kept = (last for _, last in empty if last >= horizon)
+        self.oldest = min(kept, default=NEVER if self.filled else self.updated)
+        return not self.lines and self.updated < horizon
 
 
 class Totals(NamedTuple):
