@@ -9,9 +9,10 @@ import signal
 import sys
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -56,6 +57,14 @@ def asked(change: bytes) -> str:
     return str(json.loads(change)["id"])
 
 
+async def deliverer(told: Mapping[str, Any], destinations: Path) -> asyncio.subprocess.Process:
+    """A deliverer in a process of its own, to be killed."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.integration.deliverer_process", json.dumps(told), str(destinations),
+        env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+
 async def test_what_was_delivered_before_a_crash_is_not_sent_again(
     bench: Bench, ledger: dict[str, str], tmp_path: Path
 ) -> None:
@@ -74,10 +83,7 @@ async def test_what_was_delivered_before_a_crash_is_not_sent_again(
         path.write_text(f"destinations:\n  crm: {{{options(receiver, f'concurrency: {concurrency}')}}}\n")
         for goal in (total // 2, total):
             told = bench.settings | ledger | {"commit_interval": interval if goal < total else 0.2}
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.integration.deliverer_process", json.dumps(told), str(path),
-                env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2],
-            )  # fmt: skip
+            process = await deliverer(told, path)
             try:
                 await receiver.until(lambda: len(held(receiver)) >= goal)  # noqa: B023
             finally:
@@ -211,10 +217,7 @@ async def test_what_took_an_older_one_s_place_is_begun_before_it_leaves(
                 {"commit_interval": 60.0} if number is signal.SIGKILL else {"commit_interval": 0.2, "fetch_records": 2}
             )
             told = bench.settings | {"redis_url": shared} | changed
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.integration.deliverer_process", json.dumps(told), str(path),
-                env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2],
-            )  # fmt: skip
+            process = await deliverer(told, path)
             try:
                 if number is signal.SIGKILL:
                     await receiver.until(lambda: len(held(receiver)) == len(between) + len(others))
@@ -318,10 +321,7 @@ async def test_an_erasure_that_is_sent_again_is_repeated_where_nobody_heard_of_i
         await bench.write([value("ann", 1)])
         for number in (signal.SIGKILL, signal.SIGTERM):
             told = bench.settings | ledger
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.integration.deliverer_process", json.dumps(told), str(path),
-                env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2],
-            )  # fmt: skip
+            process = await deliverer(told, path)
             try:
                 if number is signal.SIGKILL:
                     await until_ended(1)
