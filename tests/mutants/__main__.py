@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 from rich.console import Console
 
@@ -22,7 +23,7 @@ def main() -> int:
     names = [mutant.name for mutant in MUTANTS if asked.only in mutant.name]
     out = Console(soft_wrap=True, highlight=False, markup=False)
     caught = 0
-    with ProcessPoolExecutor(asked.processes) as pool:
+    with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
         for name, found in zip(names, pool.map(hunt, names, [asked.schedules] * len(names)), strict=True):
             out.print(f"{name}:\n  {_said(found, asked.schedules)}")
             caught += found is not None

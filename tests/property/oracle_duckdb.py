@@ -66,6 +66,10 @@ class Oracle:
         self._db.execute("CREATE TABLE asked (question BIGINT, asked_at TIMESTAMPTZ, upto BIGINT)")
         self._db.execute(f"CREATE TABLE facts (arrived BIGINT, customer_id VARCHAR, event_time TIMESTAMPTZ, {fields})")
 
+    def close(self) -> None:
+        """End the database and its threads."""
+        self._db.close()
+
     def ask(
         self,
         segments: Mapping[str, str],

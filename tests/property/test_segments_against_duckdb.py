@@ -7,7 +7,8 @@ nobody announced. ``make prove`` runs the same for as long as one likes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -25,13 +26,19 @@ BOOKS = 4
 REFUSED, FAILED = 0.02, 0.01
 
 
+@pytest.fixture(scope="module")
+def oracle() -> Iterator[Oracle]:
+    with closing(Oracle()) as found:
+        yield found
+
+
 @pytest.mark.timeout(900)
-def test_membership_is_what_duckdb_returns_for_the_same_sql_at_every_instant() -> None:
+def test_membership_is_what_duckdb_returns_for_the_same_sql_at_every_instant(oracle: Oracle) -> None:
     """At least 20,000 comparisons; every construct occurs; few segments are refused; time alone changes much.
 
     Cutting the log into other batches changes no byte of what it says.
     """
-    oracle, tally = Oracle(), Tally()
+    tally = Tally()
     for number in range(ALL):
         round_of(number, BOOKS, oracle, tally)
     assert tally.compared >= 20_000, tally
@@ -109,11 +116,11 @@ MUTATIONS: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_missing_announcement_is_noticed(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_announcement_is_noticed(mutation: str, oracle: Oracle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever kind of rule keeps silent about its next change, the comparison fails."""
     module, name, change, focus = MUTATIONS[mutation]
     monkeypatch.setattr(module, name, change(getattr(module, name)))
-    oracle, tally = Oracle(), Tally()
+    tally = Tally()
     with pytest.raises(Difference, match="DuckDB says"):
         for number in range(40):
             round_of(number, 10, oracle, tally, focus, shrink=False)

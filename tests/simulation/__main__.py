@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields
+from multiprocessing import get_context
 
 from rich.console import Console
 
@@ -84,7 +85,8 @@ def tallies(first: int, count: int, processes: int) -> Iterator[Tally]:
     if processes < 2 or len(chunks) < 2:
         yield from map(tally, chunks)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    # Not forked: the collector of a child would end what threads of the parent's own belong to, a DuckDB for one.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         yield from pool.map(tally, chunks)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -97,7 +98,7 @@ def plain(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def warehouse() -> Any:
+def warehouse() -> Iterator[Any]:
     duckdb = pytest.importorskip("duckdb")
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
@@ -108,7 +109,8 @@ def warehouse() -> Any:
     for fact in facts():
         row = [fact.time, fact.event_type, fact.category, fact.price, fact.quantity]
         connection.execute("INSERT INTO events VALUES (make_timestamptz(?), ?, ?, ?, ?)", row)
-    return connection
+    yield connection
+    connection.close()
 
 
 @pytest.mark.parametrize(
