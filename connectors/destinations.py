@@ -23,9 +23,11 @@ from pydantic_core import ErrorDetails
 
 from connectors.options import Options
 from connectors.platforms import discover
+from schemas.nesting import too_deep
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 """A destination's name is part of its consumer group's and of its metrics' labels."""
+_DEEPEST = 20
 
 
 class DestinationErrors(ValueError):
@@ -55,14 +57,15 @@ def read(path: Path) -> Destinations:
 def load(text: str, source: str = "destinations.yaml") -> Destinations:
     """Parse and validate. Raises DestinationErrors with every error found."""
     try:
+        deep = too_deep(text, _DEEPEST)
+        if deep is not None:
+            raise DestinationErrors(source, [(text.count("\n", 0, deep) + 1, "nested too deeply")])
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise DestinationErrors(source, [(line, f"not YAML: {error.problem}")]) from None
     except yaml.YAMLError:
         raise DestinationErrors(source, [(1, "not YAML: a character that YAML does not allow")]) from None
-    except RecursionError:
-        raise DestinationErrors(source, [(1, "nested too deeply")]) from None
     duplicates = list(_duplicates(root)) if root is not None else []
     if duplicates:
         raise DestinationErrors(source, duplicates)

@@ -9,8 +9,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from schemas.nesting import too_deep
+
 #: Who is meant where nobody is named.
 ANYBODY = "customer"
+#: Levels of lists and mappings: twice what an event may have, so that a case can show that it is refused.
+_DEEPEST = 64
 
 
 class CasebookError(ValueError):
@@ -74,7 +78,11 @@ class WrittenFile(BaseModel):
 def parse(path: Path) -> WrittenFile:
     """What is written in a file. Raises ``CasebookError`` and ``OSError``."""
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        text = path.read_text("utf-8")
+        place = too_deep(text, _DEEPEST)
+        if place is not None:
+            raise CasebookError(f"{path}, line {text.count(chr(10), 0, place) + 1}: nested too deeply")
+        content = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
         return WrittenFile.model_validate(content if content is not None else {})
     except UnicodeDecodeError:
         raise CasebookError(f"{path} is not UTF-8") from None

@@ -6,10 +6,13 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
+import sys
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -89,6 +92,16 @@ class Metrics(NoMetrics):
     def ended(self, destination: str = "crm") -> int:
         outcomes = self.outcomes[destination]
         return sum(outcomes[ending] for ending in ("delivered", "erased", "dead_lettered", "superseded", "skipped"))
+
+
+async def deliverer(
+    told: Mapping[str, Any], destinations: Path, *, stderr: int | None = None
+) -> asyncio.subprocess.Process:
+    """A deliverer in a process of its own, to be killed."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.integration.deliverer_process", json.dumps(told), str(destinations),
+        env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2], stderr=stderr,
+    )  # fmt: skip
 
 
 @dataclass

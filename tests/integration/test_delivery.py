@@ -6,10 +6,8 @@ import asyncio
 import base64
 import json
 import logging
-import os
 import random
 import signal
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +24,7 @@ from connectors.platforms import Connector
 from schemas.deliveries import Receipt
 from schemas.rejections import DeadLetter
 from tests.integration.conftest import Broker
-from tests.integration.delivering import PARTITIONS, SECRET, Bench, Metrics, options, value
+from tests.integration.delivering import PARTITIONS, SECRET, Bench, Metrics, deliverer, options, value
 from tests.receiver import Answer, Received, Receiver, receiving, sequences
 
 
@@ -319,10 +317,7 @@ async def test_a_killed_deliverer_loses_nothing_and_repeats_the_same_bytes(bench
     async with receiving(_slowly) as receiver:
         path.write_text(f"destinations:\n  crm: {{{options(receiver, 'concurrency: 8')}}}\n")
         for goal in (total // 2, total):
-            arguments = ["-m", "tests.integration.deliverer_process", json.dumps(bench.settings), str(path)]
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *arguments, env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2]
-            )
+            process = await deliverer(bench.settings, path)
             try:
                 await receiver.until(lambda: len({one.id for one in receiver.received}) >= goal)  # noqa: B023
             finally:

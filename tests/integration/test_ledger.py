@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -26,7 +23,7 @@ from connectors.ledgerstore import MemoryStore, RedisStore
 from stream.embedded.process import free_ports
 from stream.embedded.redis import redis_server
 from tests.integration.conftest import Broker
-from tests.integration.delivering import SECRET, Bench, Metrics, options, value
+from tests.integration.delivering import Bench, Metrics, deliverer, options, value
 from tests.receiver import PATIENCE_SECONDS, Answer, Received, Receiver, receiving
 
 
@@ -55,14 +52,6 @@ def held(received: Receiver) -> Counter[str]:
 
 def asked(change: bytes) -> str:
     return str(json.loads(change)["id"])
-
-
-async def deliverer(told: Mapping[str, Any], destinations: Path) -> asyncio.subprocess.Process:
-    """A deliverer in a process of its own, to be killed."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integration.deliverer_process", json.dumps(told), str(destinations),
-        env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
 
 
 async def test_what_was_delivered_before_a_crash_is_not_sent_again(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import signal
 import sys
@@ -21,7 +20,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream.embedded.redis import redis_server
 from tests.integration.conftest import Broker
-from tests.integration.delivering import SECRET, Bench, options, value
+from tests.integration.delivering import Bench, deliverer, options, value
 
 CUSTOMERS, SEGMENTS = 500, 4
 FILLED, PACED, PACED_PER_SECOND = 8_000, 500, 250
@@ -171,11 +170,7 @@ class Process:
     async def start(self) -> None:
         self.started += 1
         told = self.settings | {"user_agent": f"process/{self.started}"}
-        self.running = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.integration.deliverer_process",
-            json.dumps(told), str(self.destinations),
-            env=os.environ | {"SECRET": SECRET}, cwd=Path(__file__).parents[2], stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+        self.running = await deliverer(told, self.destinations, stderr=asyncio.subprocess.DEVNULL)
 
     async def stop(self, number: signal.Signals) -> int:
         assert self.running is not None

@@ -219,6 +219,7 @@ EVENT = "{at: 0 minutes, event_type: x}"
         ("", "cases: is missing"),
         ("cases: {}", "cases: Dictionary should have at least 1 item"),
         ("cases: [", "is not understood: while parsing"),
+        ("clock: x\ncases: " + "[" * 9_999, "line 2: nested too deeply"),
         ("cases: {a: {}}", "case 'a', events: is missing"),
         ("cases: {a: {events: [], changes: []}}", "case 'a', events: List should have at least 1 item"),
         ("cases: {a: {events: [{event_type: x}], changes: []}}", "case 'a', event 1, at: is missing"),

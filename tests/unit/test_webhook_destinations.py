@@ -57,6 +57,7 @@ def test_a_file_says_where_changes_go(tmp_path: Path) -> None:
         ("", "destinations.yaml:1: expected one top-level key, 'destinations'"),
         ("a: [", "destinations.yaml:1: not YAML"),
         ("a: \x00", "not YAML: a character"),
+        ("destinations:\n  a: " + "[" * 9_999, "destinations.yaml:2: nested too deeply"),
         ("destinations: []", "'destinations' is a mapping"),
         ("destinations: {a: 1}", "a: expected a mapping of options"),
         ("destinations:\n  a: {platform: fax}", "destinations.yaml:2: a: 'platform' must be one of: adobe"),
