@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from schemas.making import command
 from schemas.topics import TOPICS
 
 FOLDER = Path(__file__).parent / "json"
@@ -62,17 +62,15 @@ def drift(folder: Path = FOLDER) -> list[str]:
 
 def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     """The command line; gives the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m schemas.export", description="Export the JSON Schemas.")
-    parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    if not parser.parse_args(arguments).check:
-        write(folder)
-        return 0
-    lines = drift(folder)
-    for line in lines:
-        sys.stderr.write(f"{folder}: {line}\n")
-    if lines:
-        sys.stderr.write("Run `python -m schemas.export` and commit what it writes.\n")
-    return 1 if lines else 0
+    return command(
+        arguments,
+        folder,
+        write,
+        drift,
+        prog="python -m schemas.export",
+        description="Export the JSON Schemas.",
+        again="python -m schemas.export",
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from schemas.making import command
 from schemas.rejections import DeadLetterReason, RejectionReason
 from stream.metrics import DELIVERER, WORKER, Metric
 from stream.settings import FILE_VARIABLE, ForeignTopicSettings, Settings
@@ -104,17 +104,15 @@ def drift(folder: Path = FOLDER) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     """The command line; gives the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m stream.docs", description="Make the pages from the code.")
-    parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    if not parser.parse_args(arguments).check:
-        write(folder)
-        return 0
-    lines = drift(folder)
-    for line in lines:
-        sys.stderr.write(f"{folder}: {line}\n")
-    if lines:
-        sys.stderr.write("Run `make docs` and commit what it writes.\n")
-    return 1 if lines else 0
+    return command(
+        arguments,
+        folder,
+        write,
+        drift,
+        prog="python -m stream.docs",
+        description="Make the pages from the code.",
+        again="make docs",
+    )
 
 
 def _page(*parts: str) -> str:

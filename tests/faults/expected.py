@@ -8,7 +8,7 @@ For the stock app its own rules are applied in the order of the log.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,13 +21,12 @@ from stream.core.config import CoreSettings
 from stream.core.fill import Fill
 from stream.core.filled import is_fill
 from stream.core.output import Output
-from stream.core.partition import Partition, book_of
-from stream.core.time import parse_iso
+from stream.core.partition import Partition
 from tests.faults.load import EXPECT
 from tests.faults.stock_rules import RATE_LIMIT, RATE_SECONDS, Refused, decide, read
-from tests.simulation.books import fact
+from tests.simulation.asking import oracle_of
 from tests.simulation.log import DEAD, REJECTED, Stored
-from tests.simulation.oracle import CONDITIONS, Oracle, Said
+from tests.simulation.oracle import Said
 
 #: (customer, sequence)
 Key = tuple[Any, ...]
@@ -82,30 +81,6 @@ def by_core(number: int, partitions: int, settings: CoreSettings, log: Sequence[
     return found, partition
 
 
-@lru_cache
-def _names() -> dict[str, str]:
-    """The engine's names of what it can fill; they are hashes, and an oracle cannot guess them."""
-    found: dict[str, str] = {}
-    for text in CONDITIONS:
-        book = book_of(fact({"attributes": {"age": "integer"}, "segments": {"a": {"sql": text}}}))
-        found |= {memory.key: text for memory in book.memories}
-    return found
-
-
-def _oracle(number: int, partitions: int, settings: CoreSettings, log: Iterable[Stored]) -> Oracle:
-    return Oracle(
-        number,
-        partitions,
-        rate_limit=settings.rate_limit,
-        rate_width=settings.rate_width,
-        dedup_horizon=settings.dedup_horizon,
-        content_horizon=settings.content_horizon,
-        future=settings.limits.future_us,
-        skew=settings.clock_skew,
-        names=_names(),
-    ).read(log)
-
-
 def _some(
     number: int, partitions: int, settings: CoreSettings, logs: Sequence[tuple[str, list[Stored]]]
 ) -> tuple[list[Said], set[tuple[str, int, str]], set[int], dict[str, dict[str, int]]]:
@@ -114,7 +89,7 @@ def _some(
     astray: set[int] = set()
     members: dict[str, dict[str, int]] = {}
     for name, log in logs:
-        oracle = _oracle(number, partitions, settings, log)
+        oracle = oracle_of(number, partitions, settings).read(log)
         said += [each for each in oracle.said if each.customer == name]
         offsets = {record.offset for record in log if _customer(record) == name}
         refused |= {each for each in oracle.refused if each[1] in offsets}
@@ -165,21 +140,6 @@ def by_oracle(pool: Executor, number: int, partitions: int, settings: CoreSettin
         found.astray |= astray
         found.members |= members
     return found
-
-
-def decided(value: bytes) -> Said:
-    """What a change of ours says."""
-    change = orjson.loads(value)
-    since = change.get("complete_since")
-    return Said(
-        change["customer_id"],
-        change["sequence"],
-        change["segment"],
-        change["action"],
-        parse_iso(change["at"]),
-        change["cause"]["kind"],
-        None if since is None else parse_iso(since),
-    )
 
 
 def stock_key(change: dict[str, Any]) -> Key:

@@ -11,8 +11,9 @@ import orjson
 
 from schemas.changes import SegmentChange, is_change
 from stream.core.routing import partition_of
-from tests.faults.expected import Due, Expected, Key, decided, stock_key
+from tests.faults.expected import Due, Expected, Key, stock_key
 from tests.faults.watch import Sample
+from tests.simulation.asking import decided
 from tests.simulation.log import Stored
 
 LOST, PHANTOM, WRONG, ORDER, REFUSED, MOVED, BEYOND, STATE = KINDS = (

@@ -10,10 +10,10 @@ import msgspec
 import orjson
 
 from tests.simulation import books
+from tests.simulation.asking import decided
 from tests.simulation.inputs import START_MS, Input
 from tests.simulation.log import CHANGES, EVENTS
 from tests.simulation.schedule import command, crash_at, finish, random_plan, run
-from tests.simulation.verdict import decided
 from tests.simulation.world import Knobs, World, inside
 
 MINUTE = 60_000

@@ -11,11 +11,9 @@ from typing import Any
 import orjson
 
 from schemas.changes import SegmentChange, is_change
-from stream.core.partition import book_of
-from stream.core.time import parse_iso
-from tests.simulation.books import fact
+from tests.simulation.asking import decided, oracle_of
 from tests.simulation.log import CHANGES, DEAD, EVENTS, REJECTED, Stored
-from tests.simulation.oracle import CONDITIONS, Oracle, Said
+from tests.simulation.oracle import Said
 from tests.simulation.reference import state_of, uninterrupted
 from tests.simulation.worker import SETTINGS
 from tests.simulation.world import World
@@ -34,29 +32,10 @@ class Expected:
     untrue: list[str]
 
 
-@lru_cache
-def _names() -> dict[str, str]:
-    """The engine's names of what it can fill; they are hashes, and an oracle cannot guess them."""
-    books = {
-        text: book_of(fact({"attributes": {"age": "integer"}, "segments": {"a": {"sql": text}}})) for text in CONDITIONS
-    }
-    return {memory.key: text for text, book in books.items() for memory in book.memories}
-
-
 @lru_cache(maxsize=256)
 def expected(number: int, partitions: int, log: tuple[Stored, ...]) -> Expected:
     """By the oracle and by the core in one go; many schedules have a log in common."""
-    oracle = Oracle(
-        number,
-        partitions,
-        SETTINGS.rate_limit,
-        SETTINGS.rate_width,
-        SETTINGS.dedup_horizon,
-        SETTINGS.content_horizon,
-        SETTINGS.limits.future_us,
-        SETTINGS.clock_skew,
-        _names(),
-    ).read(log)
+    oracle = oracle_of(number, partitions, SETTINGS).read(log)
     partition, out = uninterrupted(number, partitions, log)
     return Expected(
         {(said.customer, said.sequence): said for said in oracle.said},
@@ -66,21 +45,6 @@ def expected(number: int, partitions: int, log: tuple[Stored, ...]) -> Expected:
         {(change.customer_id, change.sequence): change.value for change in out.changes},
         state_of(partition),
         oracle.untrue,
-    )
-
-
-def decided(value: bytes) -> Said:
-    """What a change on the topic says."""
-    change = orjson.loads(value)
-    since = change.get("complete_since")
-    return Said(
-        change["customer_id"],
-        change["sequence"],
-        change["segment"],
-        change["action"],
-        parse_iso(change["at"]),
-        change["cause"]["kind"],
-        None if since is None else parse_iso(since),
     )
 
 
