@@ -15,7 +15,14 @@ from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from schemas.nesting import too_deep
 from stream.core.config import SECOND, CoreSettings
@@ -153,10 +160,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line, then environment, then file. Raises ``SettingsUnusable``."""
+        environment = Environment(settings_cls)
         named = os.environ.get(FILE_VARIABLE)
         if not named:
-            return init_settings, env_settings
-        return init_settings, env_settings, InitSettingsSource(settings_cls, _read(Path(named)))
+            return init_settings, environment
+        return init_settings, environment, InitSettingsSource(settings_cls, _read(Path(named)))
 
     def core(self) -> CoreSettings:
         """What the core needs to know."""
@@ -243,6 +251,17 @@ def unknown_variables(names: Iterable[str]) -> list[tuple[str, str | None]]:
             continue
         found.append((name, near[0] if near else None))
     return found
+
+
+class Environment(EnvSettingsSource):
+    """The environment's variables; pydantic-settings names it where a value of one cannot be read."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """JSON. Raises ``ValueError``, also for what is nested more deeply than Python's reader of JSON goes."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from schemas.changes import ERASURE
 from schemas.facts import FACT_HEADER
 from stream.core.routing import partition_of
-from tests.simulation.__main__ import Tally, tallies
 from tests.simulation.inputs import START_MS, Input
 from tests.simulation.log import CHANGES, EVENTS
 from tests.simulation.schedule import Plan, can_fail, command, crash_at, run
+from tests.simulation.tally import Tally, tallies
 from tests.simulation.worker import Worker
 from tests.simulation.world import FENCED, Fate, Knobs, World, inside
 
@@ -154,3 +158,13 @@ def test_random_schedules_lose_nothing_and_say_nothing_twice() -> None:
         "while a replay catches up",
         FENCED,
     } <= set(total.crashed_at)
+
+
+def test_the_command_counts_on_several_cores() -> None:
+    """What `make simulate` runs."""
+    asked = [sys.executable, "-m", "tests.simulation", "--schedules", "100", "--seed", "9001", "--processes", "2"]
+    ran = subprocess.run(asked, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    said = re.fullmatch(r"schedules 100, crashes (\d+), lost 0, phantom 0, twice 0", ran.stdout.splitlines()[-1])
+    assert said, ran.stdout
+    assert int(said[1]) > 100

@@ -135,9 +135,10 @@ def test_all_that_is_wrong_is_said_at_once(file: Path, monkeypatch: pytest.Monke
     assert all(name in text for name in ("partitions", "unknown", "rate_limit", "log_level"))
 
 
-def test_json_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", ["{orders: ", "[" * 100_000, '{"a":' * 5_000 + "1" + "}" * 5_000])
+def test_json_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """In the one setting whose variable holds JSON."""
-    monkeypatch.setenv("LIVESEGMENTS_FOREIGN_TOPICS", "{orders: ")
+    monkeypatch.setenv("LIVESEGMENTS_FOREIGN_TOPICS", text)
     with pytest.raises(SettingsError, match="foreign_topics"):
         Settings()
 
