@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 PREFIX = "whsec_"
 PRIVATE_PREFIX = "whsk_"
 PUBLIC_PREFIX = "whpk_"
+LONGEST_STAMP = 20
+"""Digits; Python refuses to read thousands of them."""
 TOLERANCE = 300
 """Seconds by which a receiver's clock may differ from the timestamp (the spec's libraries use five
 minutes).
@@ -164,7 +166,7 @@ def verify(keys: Iterable[Verifier], headers: Mapping[str, str], body: bytes, no
         given = headers["webhook-signature"]
     except KeyError as missing:
         raise InvalidSignature(f"the header {missing} is missing") from None
-    if not (stamp.isascii() and stamp.isdigit()):
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= LONGEST_STAMP):
         raise InvalidSignature("webhook-timestamp is not a number of seconds")
     if abs(now - int(stamp)) > TOLERANCE:
         raise InvalidSignature("webhook-timestamp is too far from the present")

@@ -54,7 +54,7 @@ def parse_iso(text: str) -> int:
         raise ValueError("hour, minute, second or offset is out of range")
     offset = (oh * 60 + om) * 60
     seconds = days * 86_400 + h * 3600 + m * 60 + s - (-offset if sign == "-" else offset)
-    return _in_range(seconds * _SECOND + _scaled("0", fraction or "", 6))
+    return in_range(seconds * _SECOND + _scaled("0", fraction or "", 6))
 
 
 def parse_instant(value: str | int | float) -> int:
@@ -70,7 +70,7 @@ def parse_instant(value: str | int | float) -> int:
     for digits, places in _UNITS:
         if -(10**digits) < value < 10**digits:
             if isinstance(value, int):
-                return _in_range(value * 10**places)
+                return in_range(value * 10**places)
             text = repr(value)
             return _epoch(f"{value:.7f}" if "e" in text else text)
     raise ValueError(_TOO_LARGE)  # and NaN, which is within nothing
@@ -85,7 +85,7 @@ def _epoch(text: str) -> int:
     for digits, places in _UNITS:
         if len(whole) <= digits:
             micros = _scaled(whole, fraction or "", places)
-            return _in_range(-micros if sign == "-" else micros)
+            return in_range(-micros if sign == "-" else micros)
     raise ValueError(_TOO_LARGE)
 
 
@@ -97,7 +97,8 @@ def _scaled(whole: str, fraction: str, places: int) -> int:
     return int(whole + digits[:places]) + (digits[places] >= "5")
 
 
-def _in_range(micros: int) -> int:
+def in_range(micros: int) -> int:
+    """The instant, if it is one that can be written. Raises ``ValueError`` outside the years 1 to 9999."""
     if not _FIRST <= micros <= _LAST:
         raise ValueError("outside the years 1 to 9999")
     return micros

@@ -90,7 +90,7 @@ NO_PATH = frozenset({".", ".."})
 NOT_ALLOWED = 405
 """What a deletion may be answered with [S]; of one contact, since all other requests have the same address."""
 
-_PLACES = re.compile(r"\bindex(?:es)?\b\W*([0-9]+(?:\W+[0-9]+)*)")
+_PLACES = re.compile(r"\bindex(?:es)?\b\W*([0-9]{1,9}(?:\W+[0-9]{1,9})*)(?![0-9])")
 
 AttributeName = Annotated[str, Field(pattern=r"^[A-Z0-9_-]{1,100}$")]
 

@@ -83,7 +83,7 @@ IMPORT_CAP = 256 * 1024
 """A profile of 100 KB comes back whole, with what others wrote to it."""
 
 _MADE_UP = "01REHEARSAL"
-_POINTER = re.compile(r"/data/(\d+)(?:/|$)")
+_POINTER = re.compile(r"/data/([0-9]{1,9})(?:/|$)")
 
 
 class Identity(CommonIdentity):

@@ -56,7 +56,7 @@ AT_ONCE = 5
 """Requests of one parcel at a time, where it needs one per member: several parcels share the connections."""
 
 _DATA_CENTRE = re.compile(r"-([a-z]{2,4}[0-9]{1,3})$")
-_ITEM = re.compile(r"members_to_(?:add|remove)\D+([0-9]+)")
+_ITEM = re.compile(r"members_to_(?:add|remove)\D+([0-9]{1,9})(?![0-9])")
 _ALREADY = re.compile(r"already", re.IGNORECASE)
 _ABSENT = re.compile(r"\bnot (in|on|a|an|part|found|subscribed)\b|does(n't| not) exist|isn't", re.IGNORECASE)
 """How `errors` of a segment's 200 say that the state is what we want; their wording is not documented [U]."""

@@ -81,7 +81,7 @@ DESTINATION_WRONG = frozenset(
 )
 """They speak of what we are configured to, or of the organisation; every record would meet them."""
 
-USAGE = re.compile(r"\bapi-usage=(\d+)/(\d+)")
+USAGE = re.compile(r"\bapi-usage=([0-9]{1,18})/([0-9]{1,18})(?![0-9])")
 
 ApiName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,79}$")]
 

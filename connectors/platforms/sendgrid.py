@@ -67,7 +67,7 @@ OwnField = Literal[
 """Fields of a contact that are not custom [S]."""
 
 _FieldId = Annotated[str, Field(pattern=r"^[a-z]{1,2}[0-9]{1,6}(_[A-Z])?$")]
-_CONTACT = re.compile(r"contacts\W*([0-9]+)")
+_CONTACT = re.compile(r"contacts\W*([0-9]{1,9})(?![0-9])")
 
 
 class EmailIdentity(Identity):

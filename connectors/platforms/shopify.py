@@ -59,6 +59,8 @@ CUSTOMER = "gid://shopify/Customer/"
 SHOP_WRONG = frozenset({402, 403, 404, 423})
 SECURITY_REJECTION = 430
 """Shopify's own status: too many requests that look malicious [D]."""
+_LARGEST = 1e9
+"""Points of a query's cost; more is no cost."""
 
 _ALIAS = re.compile(r"(\w+):(customerByIdentifier|tagsAdd|tagsRemove|customerRequestDataErasure)\(")
 
@@ -398,4 +400,4 @@ def _gid(value: Any) -> str:
 
 def _number(document: Any, name: str) -> float | None:
     found = document.get(name) if isinstance(document, dict) else None
-    return float(found) if isinstance(found, int | float) and found >= 0 else None
+    return float(found) if isinstance(found, int | float) and 0 <= found <= _LARGEST else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from stream.core.time import parse_iso
+from stream.core.time import in_range, parse_iso
 
 _UNITS: dict[str, int] = {
     unit: length
@@ -52,7 +52,7 @@ def instant(text: str, zero: int | None) -> int:
         since = length(text)
     if zero is None:
         raise ValueError(f"{text!r} needs a `clock:`, the instant that it counts from")
-    return zero + since
+    return in_range(zero + since)
 
 
 def told(micros: int) -> str:

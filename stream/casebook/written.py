@@ -78,11 +78,7 @@ class WrittenFile(BaseModel):
 def parse(path: Path) -> WrittenFile:
     """What is written in a file. Raises ``CasebookError`` and ``OSError``."""
     try:
-        text = path.read_text("utf-8")
-        place = too_deep(text, _DEEPEST)
-        if place is not None:
-            raise CasebookError(f"{path}, line {text.count(chr(10), 0, place) + 1}: nested too deeply")
-        content = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        content = _content(path)
         return WrittenFile.model_validate(content if content is not None else {})
     except UnicodeDecodeError:
         raise CasebookError(f"{path} is not UTF-8") from None
@@ -91,6 +87,18 @@ def parse(path: Path) -> WrittenFile:
     except ValidationError as error:
         lines = [f"{path}, {_place(each)}: {_why(each)}" for each in error.errors(include_url=False)]
         raise CasebookError("\n".join(lines)) from None
+
+
+def _content(path: Path) -> Any:
+    text = path.read_text("utf-8")
+    place = too_deep(text, _DEEPEST)
+    if place is not None:
+        raise CasebookError(f"{path}, line {text.count(chr(10), 0, place) + 1}: nested too deeply")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    # A value that its tag or its look promises and is not, as `!!int x`; PyYAML has no one error for that.
+    except (ValueError, AttributeError, TypeError, LookupError):
+        raise CasebookError(f"{path} is not understood: a value that cannot be read; quote it") from None
 
 
 def _place(error: ErrorDetails) -> str:

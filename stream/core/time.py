@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from schemas.instants import format_iso, from_datetime, parse_instant, parse_iso, to_datetime
+from schemas.instants import format_iso, from_datetime, in_range, parse_instant, parse_iso, to_datetime
 
-__all__ = ["NEVER", "format_iso", "from_datetime", "parse_instant", "parse_iso", "to_datetime"]
+__all__ = ["NEVER", "format_iso", "from_datetime", "in_range", "parse_instant", "parse_iso", "to_datetime"]
 
 #: "Not by time alone": later than every instant that can be written.
 NEVER = 2**62

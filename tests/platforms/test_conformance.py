@@ -192,8 +192,26 @@ async def _requests_of(platform: str, parcel: Sequence[Change]) -> int:
         return len(server.sent())
 
 
+def _places(number: str) -> bytes:
+    """Errors of the item of this number, as the platforms word them."""
+    fields = (f"contacts[{number}].email", f"members_to_add item {number}", f"members_to_remove item {number}")
+    errors = [{"field": field, "message": "x", "source": {"pointer": f"/data/{number}/id"}} for field in fields]
+    return json.dumps({"errors": errors, "message": f"Invalid at index {number}", "code": "invalid_parameter"}).encode()
+
+
+def _costs(number: str) -> bytes:
+    """What a request has cost and leaves, as Shopify words it, and times to wait."""
+    left = f'{{"maximumAvailable":{number},"currentlyAvailable":{number},"restoreRate":{number}}}'
+    cost = f'{{"requestedQueryCost":{number},"actualQueryCost":{number},"throttleStatus":{left}}}'
+    return f'{{"data":{{}},"extensions":{{"cost":{cost}}},"retry_after":{number},"expires_in":{number}}}'.encode()
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"null", b"[]", b"7", b'"x"', b'{"errors":[5],"results":7,"data":[null]}', b"\xff\xfe", b"[" * 10_000]
+    "body",
+    [
+        *(b"", b"null", b"[]", b"7", b'"x"', b'{"errors":[5],"results":7,"data":[null]}', b"\xff\xfe", b"[" * 10_000),
+        *(_places("7"), _places("9" * 5_000), _costs("9" * 400)),
+    ],
 )
 async def test_no_answer_makes_it_stumble(platform: str, body: bytes) -> None:
     """Bodies of every shape, in answers good and bad, at every request: each change gets its result."""

@@ -6,6 +6,7 @@ Where DuckDB stops with an error, the value here is NULL, as its ``TRY(…)`` ha
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -296,18 +297,42 @@ NUMERALS = """
 0 1 -1 +5 12 -12.5 1e3 1E3 1e-3 .5 5. . 5.e3 .e3 1_000 1__0 _1 1_ 1.5_0 0x1F -0x1F 0b11 0b2 1e5_0 5e 5e+ 1e19 1e400
 -1e400 9223372036854775807 9223372036854775808 -9223372036854775808 9223372036854775807.4 9223372036854775807.5 2.5
 3.5 -2.5 inf -inf +inf Infinity nan -nan NaN infin true t T yes y no n f 0.0 TRUE x 1d \u0661 00012 -0 --1 1e-400
-0.99999999999999999999999999
+0.99999999999999999999999999 9E-4 1e-32768 1e-32769 1e32768 0e32768 0e40000 1e99999999999999999999
+-1e-99999999999999999999 0e-99999999999999999999 12345678901234567890e-5 9223372036854775807e-30 0.5e-1 4.5e0
+1e00000000000000000000000000002 0.9223372036854775808 0.92233720368547758083 99.5e-2 99.5e-1
 """
 WRITTEN = [
     *NUMERALS.split(),
     *("", " ", " 12 ", "\t5\n", "1 2", "- 5", " true", "true "),
+    # More digits than Python reads as one number.
+    *("9" * 6_000, "0" * 6_000 + "1", "0." + "0" * 6_000 + "1", "1e" + "0" * 6_000 + "2", "0x" + "f" * 6_000),
 ]
+
+
+def numerals(count: int) -> Iterator[str]:
+    """Decimal notation with ends of 64 and 16 bits in it."""
+    rng = random.Random(20)
+
+    def digits(lengths: tuple[int, ...]) -> str:
+        return "".join(rng.choice("0123456789059") for _ in range(rng.choice(lengths)))
+
+    for _ in range(count):
+        text = rng.choice(("", "", "-", "+")) + digits((0, 1, 1, 2, 3, 5, 18, 19, 20))
+        if rng.random() < 0.6:
+            text += "." + digits((0, 0, 1, 2, 3, 18, 19, 20, 25))
+        if rng.random() < 0.6:
+            power = rng.choice((digits((1, 2, 2)), "0" + digits((1,)), "32767", "32768", "32769", "9" * 20))
+            text += rng.choice("eE") + rng.choice(("", "-", "-", "+")) + power
+        yield text
+
+
 CASTS = {"BIGINT": numbers.whole_of_text, "DOUBLE": numbers.double_of_text, "BOOLEAN": numbers.boolean_of_text}
 
 
 @pytest.mark.parametrize("kind", CASTS)
 def test_texts_are_read_as_numbers_as_duckdb_reads_them(database: Any, kind: str) -> None:
     sql = f"SELECT TRY_CAST(c AS {kind}) FROM (SELECT unnest($1::VARCHAR[]) AS c)"
-    there, here = database.execute(sql, [WRITTEN]).fetchall(), map(CASTS[kind], WRITTEN)
-    wrong = [(text, a, b) for text, (a,), b in zip(WRITTEN, there, here, strict=True) if not same(a, b)]
+    written = [*WRITTEN, *numerals(20_000)]
+    there, here = database.execute(sql, [written]).fetchall(), map(CASTS[kind], written)
+    wrong = [(text, a, b) for text, (a,), b in zip(written, there, here, strict=True) if not same(a, b)]
     assert not wrong

@@ -229,6 +229,28 @@ def test_what_cannot_be_served_exactly_is_refused(sql: str, at: int, message: st
     assert carets.index("^") == at - 1
 
 
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("age > {}", "too large"),
+        ("cart_value > {}.5", "cannot be compared exactly"),
+        ("born < now() - INTERVAL '{} days'", "longer than a hundred years"),
+        ("born < now() - INTERVAL {} MONTH", "longer than a hundred years"),
+        ("born < now() - INTERVAL '1 day -{} months'", "longer than a hundred years"),
+    ],
+)
+def test_a_number_of_more_digits_than_python_reads_is_refused_in_words(sql: str, message: str) -> None:
+    assert message in refusals(sql.format("9" * 6_000))[0].message
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["age > {}5", "cart_value > {}5.5", "born < now() - INTERVAL '{}5 days'", "cart_value > 1e-99999999999999999999"],
+)
+def test_zeros_before_a_number_do_not_count(sql: str) -> None:
+    compile_book(DefinitionBook(ATTRIBUTES, {"asked": Definition(sql.format("0" * 6_000))}))
+
+
 def test_a_long_line_is_shown_around_the_place() -> None:
     """The carets stand under it all the same."""
     (error,) = refusals("location = 'x' OR " * 50 + "ag > 3" + " OR location = 'y'" * 50)

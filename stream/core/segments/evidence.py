@@ -65,15 +65,18 @@ def _count(memory: str, reach: int | None, most: int) -> Evidence:
 
 
 def shown(value: Any, kind: ValueType) -> Any:
-    """A value of the type as JSON: times as ISO 8601 text, a date as its day."""
+    """A value of the type as JSON: times as ISO 8601 text where that has the year, a date as its day."""
     if value is None:
         return None
-    if kind == "date":
-        return format_iso(value * calendar.DAY)[:10]
-    if kind in ("timestamp", "local"):
-        text = format_iso(value)
-        return text if kind == "timestamp" else text.removesuffix("Z")
-    return value
+    if kind == "interval":
+        return f"{value / calendar.HOUR:.2f} hours"
+    if kind not in ("timestamp", "local", "date"):
+        return value
+    try:
+        text = format_iso(value * calendar.DAY if kind == "date" else value)
+    except ValueError:  # an attribute at the end of the calendar, and a day more
+        return "before the year 1" if value < 0 else "after the year 9999"
+    return text[:10] if kind == "date" else text if kind == "timestamp" else text.removesuffix("Z")
 
 
 def _aggregate(asked: Callable[[Customer, int], Seen], kind: ValueType) -> Evidence:

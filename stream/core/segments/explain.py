@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from stream.core.columns import ColumnType
 from stream.core.segments.book import Definition, DefinitionBook
-from stream.core.segments.evidence import evidence
+from stream.core.segments.evidence import evidence, shown
 from stream.core.segments.formula import value_at
 from stream.core.segments.instants import evaluator
 from stream.core.segments.moving import Timed, moves
@@ -19,7 +19,7 @@ from stream.core.segments.normal import settle
 from stream.core.segments.outline import Outline, outline
 from stream.core.segments.sql import Parsed, parse_sql, read_part, read_sql
 from stream.core.segments.tree import Condition, ValueType, type_of
-from stream.core.time import NEVER, format_iso
+from stream.core.time import NEVER
 
 if TYPE_CHECKING:
     from stream.core.customer import Customer
@@ -83,7 +83,7 @@ def _explain(part: Outline, parsed: Parsed, book: _Book, depth: int) -> Explain:
         (true, until), (false, then) = is_true(customer, now), is_false(customer, now)
         values = dict(read(customer, now)) if not below else {}
         for text, get, kind in computed:
-            values[text] = _shown(get(customer, now)[0], kind)
+            values[text] = shown(get(customer, now)[0], kind)
         return Explained(
             part.text,
             True if true else False if false else None,
@@ -106,18 +106,6 @@ def _computed(node: exp.Expr, parsed: Parsed, book: _Book) -> list[tuple[str, Ti
                 text = side.sql("duckdb", normalize_functions="lower")
                 found.append((text, value_at(value), type_of(value)))
     return found
-
-
-def _shown(value: Any, kind: ValueType) -> Any:
-    if value is None:
-        return None
-    if kind in ("timestamp", "local"):
-        return format_iso(value)
-    if kind == "date":
-        return format_iso(value * 86_400_000_000)[:10]
-    if kind == "interval":
-        return f"{value / 3_600_000_000:.2f} hours"
-    return value
 
 
 def never(customer: Any, now: int) -> Explained:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 from sqlglot import exp
 
@@ -33,9 +32,10 @@ MONTHS: dict[str, int] = {
     for units, months in (("mon mons month months", 1), ("quarter quarters", 3), ("y yr yrs year years", 12))
     for unit in units.split()
 }
-_PART = re.compile(r"\s*([+-]?\d+)\s*([a-z]+)\s*", re.ASCII | re.IGNORECASE)
+_PART = re.compile(r"\s*([+-]?)(\d+)\s*([a-z]+)\s*", re.ASCII | re.IGNORECASE)
 _INTERVAL_HINT = "write whole numbers of seconds, minutes, hours, days, weeks, months or years: INTERVAL '90 minutes'"
 LONGEST = 36_525 * 86_400 * SECOND  # a hundred years
+_LONGEST_NUMBER = 19  # digits, of the largest BIGINT
 
 
 def number(node: exp.Literal, source: Source, negative: bool) -> Literal:
@@ -43,14 +43,16 @@ def number(node: exp.Literal, source: Source, negative: bool) -> Literal:
     text = node.this
     sign = -1 if negative else 1
     if text.isascii() and text.isdigit():
-        if len(text.lstrip("0")) > 19 or int(text) >= 2**63:
+        digits = text.lstrip("0") or "0"
+        if len(digits) > _LONGEST_NUMBER or int(digits) >= 2**63:
             source.refuse(node, f"{text} is too large a number", "whole numbers end at 9223372036854775807")
-        return Literal(sign * int(text), "integer")
+        return Literal(sign * int(digits), "integer")
     try:
         value = float(text)
     except ValueError:
         source.refuse(node, f"{text} is not a number")
-    if value in (float("inf"), float("-inf")) or len(Decimal(text).as_tuple().digits) > 15:
+    digits = text.lower().partition("e")[0].replace(".", "").lstrip("0")
+    if value in (float("inf"), float("-inf")) or len(digits) > 15:
         source.refuse(node, f"{text} cannot be compared exactly", "write at most 15 digits")
     return Literal(sign * value, "number" if "e" in text.lower() else "decimal")
 
@@ -90,11 +92,14 @@ def length(text: str) -> Length | str:
         part = _PART.match(text, position)
         if part is None:
             return f"the length of time '{text}' is not understood"
-        name = part[2].lower()
+        name, digits = part[3].lower(), part[2].lstrip("0") or "0"
+        if len(digits) > _LONGEST_NUMBER:
+            return f"'{text}' is longer than a hundred years"
+        amount = int(part[1] + digits)
         if name in MONTHS:
-            months += int(part[1]) * MONTHS[name]
+            months += amount * MONTHS[name]
         elif name in UNITS:
-            total += int(part[1]) * UNITS[name]
+            total += amount * UNITS[name]
             clock += UNITS[name] < UNITS["day"]
         else:
             return f'there is no unit "{name}"'

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, TypeAlias
 
 from stream.core.segments.getters import OPERATORS
@@ -18,9 +17,15 @@ from stream.core.segments.tree import Op
 Number: TypeAlias = int | float
 
 _MOST = 2**63
-_DECIMAL = re.compile(r"[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:[eE][+-]?\d+(?:_\d+)*)?", re.ASCII)
+_DIGITS = r"\d+(?:_\d+)*"
+_DECIMAL = re.compile(
+    rf"([+-]?)(?=\.?\d)({_DIGITS})?\.?({_DIGITS})?(?:[eE]([+-]?{_DIGITS}))?",
+    re.ASCII,
+)
 _OTHER_BASE = re.compile(r"0(?:[xX][0-9a-fA-F]+|[bB][01]+)", re.ASCII)
 _SPACES = " \t\n\v\f\r"
+#: No power of ten with more zeros is a BIGINT.
+_LONGEST = 19
 
 
 def whole(value: int, bits: int = 64) -> int | None:
@@ -131,14 +136,50 @@ def whole_of_double(value: float) -> int | None:
 
 
 def whole_of_text(text: str) -> int | None:
-    """A text as a BIGINT: halves go away from zero."""
+    """A text as a BIGINT: halves go away from zero.
+
+    As DuckDB reads them, 64 bits have to hold the digits before the point, and 16 the exponent; of the digits behind
+    the point as many count as 64 bits hold.
+    """
     text = text.strip(_SPACES)
-    if not _DECIMAL.fullmatch(text):
+    found = _DECIMAL.fullmatch(text)
+    if found is None:
         return whole(int(text, 0)) if _OTHER_BASE.fullmatch(text) else None
-    value = Decimal(text.replace("_", ""))
-    if value.adjusted() > 20:
+    sign = -1 if found[1] == "-" else 1
+    before, exponent = _limited(found[2] or "0", 64), _limited(found[4] or "0", 16)
+    if before is None or exponent is None or whole(sign * before) is None:
         return None
-    return whole(int(value.to_integral_value(ROUND_HALF_UP)))
+    if exponent < 0:
+        power = 10 ** min(-exponent, _LONGEST + 1)  # the next takes every digit away, and the half with them
+        value, rest = divmod(before, power)
+        return whole(sign * (value + (2 * rest >= power)))
+    behind, places = _fraction(found[3] or "")
+    if exponent > _LONGEST and (before or behind):
+        return None
+    more, rest = divmod(behind * 10**exponent, 10**places)
+    if more >= _MOST:
+        return None
+    value = before * 10**exponent + more
+    return whole(sign * (value + (2 * rest >= 10**places)))
+
+
+def _limited(digits: str, bits: int) -> int | None:
+    """The number if it could be one of so many bits; its digits may be more than Python reads."""
+    digits = digits.replace("_", "")
+    shown = digits.lstrip("+-").lstrip("0") or "0"
+    if len(shown) > _LONGEST:
+        return None
+    value = -int(shown) if digits.startswith("-") else int(shown)
+    return value if -(2 ** (bits - 1)) <= value <= 2 ** (bits - 1) - (bits < 64) else None
+
+
+def _fraction(digits: str) -> tuple[int, int]:
+    """Digits behind the point as a whole number, and how many of them that are: those that do not fit do not count."""
+    value = places = 0
+    for digit in map(int, digits.replace("_", "")):
+        if value <= (_MOST - 1 - digit) // 10:
+            value, places = value * 10 + digit, places + 1
+    return value, places
 
 
 def double_of_text(text: str) -> float | None:
