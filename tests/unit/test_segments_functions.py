@@ -319,9 +319,12 @@ def numerals(count: int) -> Iterator[str]:
     for _ in range(count):
         text = rng.choice(("", "", "-", "+")) + digits((0, 1, 1, 2, 3, 5, 18, 19, 20))
         if rng.random() < 0.6:
-            text += "." + digits((0, 0, 1, 2, 3, 18, 19, 20, 25))
+            text += "." + rng.choice(("", "", "0" * rng.randrange(30), "922337203685477580"))
+            text += digits((0, 0, 1, 2, 3, 18, 19, 20, 25))
         if rng.random() < 0.6:
-            power = rng.choice((digits((1, 2, 2)), "0" + digits((1,)), "32767", "32768", "32769", "9" * 20))
+            power = rng.choice(
+                (digits((1, 2, 2)), str(rng.randrange(17, 31)), "0" + digits((1,)), "32767", "32768", "32769", "9" * 20)
+            )
             text += rng.choice("eE") + rng.choice(("", "-", "-", "+")) + power
         yield text
 

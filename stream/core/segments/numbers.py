@@ -150,17 +150,24 @@ def whole_of_text(text: str) -> int | None:
     if before is None or exponent is None or whole(sign * before) is None:
         return None
     if exponent < 0:
-        power = 10 ** min(-exponent, _LONGEST + 1)  # the next takes every digit away, and the half with them
-        value, rest = divmod(before, power)
-        return whole(sign * (value + (2 * rest >= power)))
+        value, up = _shifted(before, exponent)
+        return whole(sign * (value + up))
     behind, places = _fraction(found[3] or "")
-    if exponent > _LONGEST and (before or behind):
+    if (before and exponent > _LONGEST) or (behind and exponent - places > _LONGEST):
         return None
-    more, rest = divmod(behind * 10**exponent, 10**places)
+    more, up = _shifted(behind, exponent - places)
     if more >= _MOST:
         return None
-    value = before * 10**exponent + more
-    return whole(sign * (value + (2 * rest >= 10**places)))
+    return whole(sign * (_shifted(before, exponent)[0] + more + up))
+
+
+def _shifted(value: int, places: int) -> tuple[int, bool]:
+    """``value``, of 64 bits, times 10^``places``, down to a whole number; and whether a half or more is lost."""
+    if places >= 0 or not value:
+        return value * 10 ** (places if value else 0), False
+    power = 10 ** min(-places, _LONGEST + 1)  # the next takes every digit away, and the half with them
+    left, rest = divmod(value, power)
+    return left, 2 * rest >= power
 
 
 def _limited(digits: str, bits: int) -> int | None:
@@ -175,8 +182,12 @@ def _limited(digits: str, bits: int) -> int | None:
 
 def _fraction(digits: str) -> tuple[int, int]:
     """Digits behind the point as a whole number, and how many of them that are: those that do not fit do not count."""
-    value = places = 0
-    for digit in map(int, digits.replace("_", "")):
+    digits = digits.replace("_", "")
+    kept = digits.lstrip("0")
+    value, places = 0, len(digits) - len(kept)
+    for digit in map(int, kept):
+        if value > (_MOST - 1) // 10:
+            break
         if value <= (_MOST - 1 - digit) // 10:
             value, places = value * 10 + digit, places + 1
     return value, places
