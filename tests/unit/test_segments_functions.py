@@ -73,6 +73,11 @@ INSTANTS = tuple(
         "2026-10-25T00:30:00Z",
         "2025-12-31T23:00:00Z",
         "2026-01-01T00:00:00Z",
+        # What a client of DuckDB can still fetch when a year has been added or taken away.
+        "0003-03-01T00:00:00Z",
+        "0099-12-31T23:59:59.5Z",
+        "1600-02-29T00:00:00Z",
+        "9997-12-31T23:59:59.999999Z",
     )
 )
 
