@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 
 from connectors.options import Options
 from connectors.platforms import discover
-from schemas.nesting import too_deep
+from schemas.nesting import UNREADABLE, too_deep
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 """A destination's name is part of its consumer group's and of its metrics' labels."""
@@ -59,7 +59,7 @@ def load(text: str, source: str = "destinations.yaml") -> Destinations:
     try:
         deep = too_deep(text, _DEEPEST)
         if deep is not None:
-            raise DestinationErrors(source, [(text.count("\n", 0, deep) + 1, "nested too deeply")])
+            raise DestinationErrors(source, [(deep.line + 1, "nested too deeply")])
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -71,8 +71,7 @@ def load(text: str, source: str = "destinations.yaml") -> Destinations:
         raise DestinationErrors(source, duplicates)
     try:
         document = yaml.safe_load(text)
-    # A value that its tag or its look promises and is not; PyYAML has no one error for that.
-    except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError):
+    except (yaml.YAMLError, *UNREADABLE):
         raise DestinationErrors(source, [(1, "not YAML: a value that cannot be read; quote it")]) from None
     if not isinstance(document, dict) or set(document) != {"destinations"}:
         raise DestinationErrors(source, [(1, "expected one top-level key, 'destinations'")])

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 PREFIX = "whsec_"
 PRIVATE_PREFIX = "whsk_"
 PUBLIC_PREFIX = "whpk_"
-LONGEST_STAMP = 20
+_LONGEST_STAMP = 20
 """Digits; Python refuses to read thousands of them."""
 TOLERANCE = 300
 """Seconds by which a receiver's clock may differ from the timestamp (the spec's libraries use five
@@ -158,6 +158,13 @@ def sign(keys: Iterable[Signer], message_id: str, timestamp: int, body: bytes) -
     return " ".join(f"{key.scheme},{base64.b64encode(key.signature(message)).decode()}" for key in keys)
 
 
+def timestamp(text: str, otherwise: str) -> int:
+    """The number that a timestamp's header is. Raises InvalidSignature, which says `otherwise`."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_STAMP):
+        raise InvalidSignature(otherwise)
+    return int(text)
+
+
 def verify(keys: Iterable[Verifier], headers: Mapping[str, str], body: bytes, now: float) -> None:
     """Check a request (header names in lower case) at `now` (Unix seconds). Raises InvalidSignature."""
     try:
@@ -166,9 +173,7 @@ def verify(keys: Iterable[Verifier], headers: Mapping[str, str], body: bytes, no
         given = headers["webhook-signature"]
     except KeyError as missing:
         raise InvalidSignature(f"the header {missing} is missing") from None
-    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= LONGEST_STAMP):
-        raise InvalidSignature("webhook-timestamp is not a number of seconds")
-    if abs(now - int(stamp)) > TOLERANCE:
+    if abs(now - timestamp(stamp, "webhook-timestamp is not a number of seconds")) > TOLERANCE:
         raise InvalidSignature("webhook-timestamp is too far from the present")
     message = b"%b.%b.%b" % (message_id.encode(), stamp.encode(), body)
     signatures = [_parted(token) for token in given.split(" ")]

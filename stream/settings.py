@@ -24,7 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from schemas.nesting import too_deep
+from schemas.nesting import UNREADABLE, too_deep
 from stream.core.config import SECOND, CoreSettings
 from stream.core.decode import Limits
 
@@ -275,8 +275,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsUnusable(f"{file}: {_why(error)}") from None
     except UnicodeDecodeError:
         raise SettingsUnusable(f"{file} is not UTF-8") from None
-    # ValueError: a date that there never was; the others come out of PyYAML for a tag that does not fit, or nesting.
-    except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, *UNREADABLE) as error:
         mark = getattr(error, "problem_mark", None)
         raise SettingsUnusable(f"{file} is not YAML" + (f", line {mark.line + 1}" if mark else "")) from None
     if not isinstance(content or {}, dict) or not all(isinstance(name, str) for name in content or {}):

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from schemas.nesting import too_deep
+from schemas.nesting import UNREADABLE, too_deep
 
 #: Who is meant where nobody is named.
 ANYBODY = "customer"
@@ -93,11 +93,10 @@ def _content(path: Path) -> Any:
     text = path.read_text("utf-8")
     place = too_deep(text, _DEEPEST)
     if place is not None:
-        raise CasebookError(f"{path}, line {text.count(chr(10), 0, place) + 1}: nested too deeply")
+        raise CasebookError(f"{path}, line {place.line + 1}: nested too deeply")
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    # A value that its tag or its look promises and is not, as `!!int x`; PyYAML has no one error for that.
-    except (ValueError, AttributeError, TypeError, LookupError):
+    except UNREADABLE:
         raise CasebookError(f"{path} is not understood: a value that cannot be read; quote it") from None
 
 

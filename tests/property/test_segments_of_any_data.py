@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from schemas.scalars import MAX_NUMBER
-from stream.core.segments import compile_book, load_book
 from stream.core.time import format_iso
 from stream.interpreter import Interpreter
 from tests.property.oracle_cases import FOCI, Draft, drafts
@@ -77,11 +76,13 @@ def _decides(draft: Draft, rng: random.Random, ends: Counter[tuple[str, str]]) -
     segments = compilable(draft.segments, Counter())
     if not segments:
         return
-    live, book = Interpreter(book_of(segments)), compile_book(load_book(book_of(segments)))
+    live = Interpreter(book_of(segments))
+    edition = live.partition.membership.edition
+    assert edition is not None
     for at, event in _log(rng):
         live.pipe(at, None, msgspec.json.encode(event))
         for customer in live.partition.customers.values():
-            for segment in book.by_name.values():
+            for segment in edition.book.by_name.values():
                 member, until = segment.evaluate(customer, at)
                 assert until > at
                 assert (segment.explain(customer, at).truth is True) == member, segments[segment.name]

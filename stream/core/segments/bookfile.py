@@ -59,7 +59,9 @@ def load_book(text: str) -> DefinitionBook:
 def _check_nesting(text: str) -> None:
     place = too_deep(text, DEEPEST, _LOADER)
     if place is not None:
-        error = DefinitionError(None, "the book is nested too deeply", "", *excerpt(text, place, place))
+        error = DefinitionError(
+            None, "the book is nested too deeply", "", *excerpt(text, place.character, place.character)
+        )
         raise DefinitionErrors([error])
 
 

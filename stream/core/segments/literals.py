@@ -6,6 +6,7 @@ import re
 
 from sqlglot import exp
 
+from stream.core.segments.numbers import integer, whole
 from stream.core.segments.source import Source
 from stream.core.segments.tree import Length, Literal
 from stream.core.time import parse_iso
@@ -32,10 +33,9 @@ MONTHS: dict[str, int] = {
     for units, months in (("mon mons month months", 1), ("quarter quarters", 3), ("y yr yrs year years", 12))
     for unit in units.split()
 }
-_PART = re.compile(r"\s*([+-]?)(\d+)\s*([a-z]+)\s*", re.ASCII | re.IGNORECASE)
+_PART = re.compile(r"\s*([+-]?\d+)\s*([a-z]+)\s*", re.ASCII | re.IGNORECASE)
 _INTERVAL_HINT = "write whole numbers of seconds, minutes, hours, days, weeks, months or years: INTERVAL '90 minutes'"
 LONGEST = 36_525 * 86_400 * SECOND  # a hundred years
-_LONGEST_NUMBER = 19  # digits, of the largest BIGINT
 
 
 def number(node: exp.Literal, source: Source, negative: bool) -> Literal:
@@ -43,10 +43,10 @@ def number(node: exp.Literal, source: Source, negative: bool) -> Literal:
     text = node.this
     sign = -1 if negative else 1
     if text.isascii() and text.isdigit():
-        digits = text.lstrip("0") or "0"
-        if len(digits) > _LONGEST_NUMBER or int(digits) >= 2**63:
+        found = integer(text)
+        if found is None or whole(found) is None:
             source.refuse(node, f"{text} is too large a number", "whole numbers end at 9223372036854775807")
-        return Literal(sign * int(digits), "integer")
+        return Literal(sign * found, "integer")
     try:
         value = float(text)
     except ValueError:
@@ -92,10 +92,9 @@ def length(text: str) -> Length | str:
         part = _PART.match(text, position)
         if part is None:
             return f"the length of time '{text}' is not understood"
-        name, digits = part[3].lower(), part[2].lstrip("0") or "0"
-        if len(digits) > _LONGEST_NUMBER:
+        name, amount = part[2].lower(), integer(part[1])
+        if amount is None:
             return f"'{text}' is longer than a hundred years"
-        amount = int(part[1] + digits)
         if name in MONTHS:
             months += amount * MONTHS[name]
         elif name in UNITS:

@@ -24,7 +24,7 @@ _DECIMAL = re.compile(
 )
 _OTHER_BASE = re.compile(r"0(?:[xX][0-9a-fA-F]+|[bB][01]+)", re.ASCII)
 _SPACES = " \t\n\v\f\r"
-#: No power of ten with more zeros is a BIGINT.
+#: Digits of the largest BIGINT.
 _LONGEST = 19
 
 
@@ -32,6 +32,17 @@ def whole(value: int, bits: int = 64) -> int | None:
     """``value`` if a whole number of so many bits can hold it."""
     most = _MOST if bits == 64 else 2 ** (bits - 1)
     return value if -most <= value < most else None
+
+
+def integer(digits: str) -> int | None:
+    """Digits, perhaps with a sign and with _ between them, as a number; None for more of them than a BIGINT has.
+
+    Zeros before them do not count. Python refuses to read thousands of digits, zeros as well.
+    """
+    shown = digits.replace("_", "").lstrip("+-").lstrip("0") or "0"
+    if len(shown) > _LONGEST:
+        return None
+    return -int(shown) if digits.startswith("-") else int(shown)
 
 
 def compared(op: Op) -> Callable[[Any, Any], bool]:
@@ -146,19 +157,15 @@ def whole_of_text(text: str) -> int | None:
     if found is None:
         return whole(int(text, 0)) if _OTHER_BASE.fullmatch(text) else None
     sign = -1 if found[1] == "-" else 1
-    before, exponent = _limited(found[2] or "0", 64), _limited(found[4] or "0", 16)
-    if before is None or exponent is None or whole(sign * before) is None:
+    before, exponent = integer(found[2] or "0"), integer(found[4] or "0")
+    if before is None or whole(sign * before) is None or exponent is None or whole(exponent, 16) is None:
         return None
-    if exponent < 0:
-        value, up = _shifted(before, exponent)
-        return whole(sign * (value + up))
-    behind, places = _fraction(found[3] or "")
+    behind, places = _fraction(found[3] or "") if exponent >= 0 else (0, 0)
     if (before and exponent > _LONGEST) or (behind and exponent - places > _LONGEST):
         return None
-    more, up = _shifted(behind, exponent - places)
-    if more >= _MOST:
-        return None
-    return whole(sign * (_shifted(before, exponent)[0] + more + up))
+    value, up = _shifted(before, exponent)
+    more, half = _shifted(behind, exponent - places)
+    return None if more >= _MOST else whole(sign * (value + more + (up or half)))
 
 
 def _shifted(value: int, places: int) -> tuple[int, bool]:
@@ -168,16 +175,6 @@ def _shifted(value: int, places: int) -> tuple[int, bool]:
     power = 10 ** min(-places, _LONGEST + 1)  # the next takes every digit away, and the half with them
     left, rest = divmod(value, power)
     return left, 2 * rest >= power
-
-
-def _limited(digits: str, bits: int) -> int | None:
-    """The number if it could be one of so many bits; its digits may be more than Python reads."""
-    digits = digits.replace("_", "")
-    shown = digits.lstrip("+-").lstrip("0") or "0"
-    if len(shown) > _LONGEST:
-        return None
-    value = -int(shown) if digits.startswith("-") else int(shown)
-    return value if -(2 ** (bits - 1)) <= value <= 2 ** (bits - 1) - (bits < 64) else None
 
 
 def _fraction(digits: str) -> tuple[int, int]:
