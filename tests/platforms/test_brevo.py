@@ -237,6 +237,12 @@ async def test_a_refusal_of_a_batch_that_names_places_is_read_like_that(server: 
     ]
 
 
+async def test_a_place_of_thousands_of_digits_is_nobodys(server: PlatformServer, driver: Driver) -> None:
+    known(server, "c1", "c2")
+    server.fail(status(400, {"code": "invalid_parameter", "message": f"Invalid email for index {'9' * 5_000}"}))
+    assert outcomes(await driver.settle(entered("c1", "c2"))) == [Outcome.DELIVERED] * 2
+
+
 async def test_a_refusal_that_names_nobody_is_found_by_halves(server: PlatformServer, driver: Driver) -> None:
     customers = [f"c{number}" for number in range(16)]
     known(server, *customers)

@@ -168,10 +168,12 @@ async def test_the_last_calls_are_left_to_others(crm: SalesforceServer, driver: 
 
 
 async def test_a_header_that_says_nothing_readable_reserves_nothing(crm: SalesforceServer, driver: Driver) -> None:
-    for told in ("api-usage=9/0", "per-app-api-usage=17/250(appName=x)", "api-usage=x/y", ""):
+    endless = "9" * 5_000
+    unreadable = ("api-usage=x/y", f"api-usage=1/{endless}", f"api-usage={endless}/1", "")
+    for told in ("api-usage=9/0", "per-app-api-usage=17/250(appName=x)", *unreadable):
         crm.fail(status(200, [{"success": True}], sforce_limit_info=told))
         assert outcomes(await driver.deliver(entered("c1"))) == [Outcome.DELIVERED]
-    assert len(crm.sent()) == 4
+    assert len(crm.sent()) == 6
 
 
 def options(**more: Any) -> dict[str, Any]:
